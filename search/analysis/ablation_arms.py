@@ -38,6 +38,8 @@ class Read:
     """of the complete runs, by trial id"""
     counts: Counts | None = None
     """of the ablation, with trials that cannot be used; None: as in `runs`"""
+    without_effect: frozenset[str] = frozenset()
+    """names of settings that do nothing for the task, such as the width of a number that it does not have"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +64,7 @@ class Arm:
     budget: int
     """steps"""
     settings: Mapping[str, Value]
+    """those that do anything for the task"""
     runs: tuple[ArmRun, ...]
     """complete ones, by seed"""
     failed: Mapping[int, TrialRecord]
@@ -121,7 +124,8 @@ def arms_of(read: Read) -> tuple[Arm, ...]:
             for run, trial in sorted(trials.items(), key=lambda each: each[0].seed)
             if trial.state is State.COMPLETE and (curve := read.curves.get(trial.trial_id))
         ]
-        settings = max(trials.values(), key=lambda trial: len(trial.settings)).settings
+        every = max(trials.values(), key=lambda trial: len(trial.settings)).settings
+        settings = {name: value for name, value in every.items() if name not in read.without_effect}
         arms.append(
             Arm(
                 name=name,

@@ -15,6 +15,7 @@ from search.errors import ConfigError
 from search.records import AblationRun, State, StudyRecord, StudySpec, TrialRecord
 from search.service.look import reader_of, record_of, retraining
 from search.service.read_confirmation import confirmation
+from search.study.grid import idle_settings
 from search.study.reading import Reading, open_reading
 
 if TYPE_CHECKING:  # optuna takes a while to import; commands that only look do without it
@@ -96,6 +97,7 @@ def read(storage: Reading | Storage, name: str) -> Read:
         runs=runs,
         curves=storage.store.curves(complete, record.spec.metric),
         counts=reader.counted,
+        without_effect=idle_settings(record.spec),
     )
 
 

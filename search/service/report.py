@@ -23,11 +23,12 @@ from search.service.look import WholeStudy, precision_of, whole_study
 from search.service.output import may_write, write
 from search.service.read_ablation import ablation
 from search.service.read_confirmation import answers_of, confirmation
-from search.space.defaults import BY_NAME, FAMILIES, default_space, without_effect
+from search.space.defaults import BY_NAME, FAMILIES, default_space
 from search.space.file import space_entries, space_toml
 from search.space.spec import space_of_spec
 from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.exploration import is_exploration_trial
+from search.study.grid import idle_settings
 from search.study.reading import open_reading
 from search.study.revisions import Revisions
 from search.tasks import examples_of, known_task, same_data, task_named
@@ -101,7 +102,7 @@ def gather(storage_url: str, name: str, *, with_mistakes: bool = True) -> Materi
         seconds=whole.seconds,
         workers=tuple(whole.workers.values()),
         settings=searched(record),
-        without_effect=_without_effect(spec),
+        without_effect=idle_settings(spec),
         exploration_trials=drawn(record, whole.trials),
         budget=EvaluationSchedule.of(spec).total,
         mistakes=_mistakes(storage_url, whole, spec)
@@ -116,12 +117,6 @@ def gather(storage_url: str, name: str, *, with_mistakes: bool = True) -> Materi
         version=version("tune"),
         examples=examples_of(spec),
     )
-
-
-def _without_effect(spec: StudySpec) -> frozenset[str]:
-    if not isinstance(spec, NetworkSpec):
-        return frozenset()
-    return without_effect(known_task(spec.task))
 
 
 def space_in_words(spec: StudySpec) -> str:
@@ -149,7 +144,7 @@ def _condition(name: str, conditions: Sequence[Test]) -> str:
 def searched(record: StudyRecord) -> tuple[Setting, ...]:
     """The settings that the study searches, in the order of the space; those without effect left out."""
     space, networks = space_of_spec(record.spec), isinstance(record.spec, NetworkSpec)
-    idle = _without_effect(record.spec)
+    idle = idle_settings(record.spec)
     found = []
     for name, domain in space.domains.items():
         if isinstance(domain, Fixed) or name in idle:

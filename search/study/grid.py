@@ -37,8 +37,9 @@ def identity(settings: Mapping[str, Value], space: Space, spec: StudySpec) -> Id
     return _identity(space.active(settings), spec)
 
 
-def _idle(spec: StudySpec) -> frozenset[str]:
-    """Names of the settings that do nothing in this study."""
+def idle_settings(spec: StudySpec) -> frozenset[str]:
+    """Names of the settings that do nothing for the task of a study, such as the width of a number that it
+    does not have."""
     if isinstance(spec, DeclaredSpec):
         return frozenset()
     return without_effect(known_task(spec.task))
@@ -47,7 +48,7 @@ def _idle(spec: StudySpec) -> frozenset[str]:
 def _identity(active: Mapping[str, Value], spec: StudySpec) -> Identity:
     if isinstance(spec, DeclaredSpec):  # what its settings do is not known here
         return tuple(sorted(active.items()))
-    idle = _idle(spec)
+    idle = idle_settings(spec)
     found = in_effect(active)
     does: dict[str, object] = {name: value for name, value in found.items() if name not in idle}
     for layers, (formula, names) in _LAYERS.items():
@@ -64,7 +65,7 @@ def _identity(active: Mapping[str, Value], spec: StudySpec) -> Identity:
 def is_discrete(space: Space, spec: StudySpec) -> bool:
     """Whether the space has a finite number of configurations. One of networks without a model has none to
     speak of."""
-    idle = _idle(spec)
+    idle = idle_settings(spec)
     if isinstance(spec, NetworkSpec) and "model" not in space.domains:
         return False
     return not any(
@@ -85,7 +86,7 @@ def configurations(space: Space, spec: StudySpec, *, at_most: int = MOST) -> dic
     if not is_discrete(space, spec):
         return None
     found: dict[Identity, Settings] = {}
-    for count, (drawn, active) in enumerate(_every(space, _idle(spec))):
+    for count, (drawn, active) in enumerate(_every(space, idle_settings(spec))):
         found.setdefault(_identity(active, spec), drawn)
         if count >= MOST or len(found) > at_most:
             return None

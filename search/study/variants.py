@@ -10,9 +10,9 @@ from typing import overload
 from search.analysis.ablation import UNREGULARIZED
 from search.errors import UsageError, did_you_mean
 from search.records import NetworkSpec, StudySpec, Value
-from search.space.defaults import BY_NAME, in_effect, without_effect
+from search.space.defaults import BY_NAME, in_effect
 from search.space.spec import space_of_spec
-from search.tasks import known_task
+from search.study.grid import idle_settings
 from tune.space import Choice, Domain, Fixed, Float, Int, Space
 
 MAIN = (
@@ -99,7 +99,7 @@ def unregularized(spec: StudySpec, settings: Mapping[str, Value]) -> Variant | N
 def changeable(spec: StudySpec, settings: Mapping[str, Value]) -> dict[str, list[Value]]:
     """The settings of a configuration that can be changed, each with the values that are one step away."""
     space, offs = space_of_spec(spec), _offs(spec)
-    idle = without_effect(known_task(spec.task)) | {MODEL} if isinstance(spec, NetworkSpec) else frozenset()
+    idle = idle_settings(spec) | ({MODEL} if isinstance(spec, NetworkSpec) else set())
     found = {}
     for name, value in settings.items():
         if name in idle or (name not in space.domains and name not in BY_NAME):
@@ -253,7 +253,7 @@ def changes(
     """
     names = dict.fromkeys([*one, *other])
     if isinstance(spec, NetworkSpec):
-        idle = without_effect(known_task(spec.task))
+        idle = idle_settings(spec)
         if one.get(MODEL) == other.get(MODEL):
             one, other = in_effect(one), in_effect(other)
         names = {

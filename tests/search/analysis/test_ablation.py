@@ -135,3 +135,19 @@ class TestQueued:
         )
         [only] = arms_of(read)
         assert only.queued == {0: 3}
+
+
+def test_settings_without_an_effect_are_no_part_of_an_arm() -> None:
+    """Else the last step of a path would change the width of a number that the task does not have."""
+    found = made_ablation(VARIANTS[:1])
+    run = AblationRun(arm="baseline", seed=0, budget=found.budget)
+    read = Read(
+        searched=found.searched,
+        baseline=found.baseline,
+        record=found.record,
+        runs=[replace(trial(0, ablation=run), params={"dropout": 0.1, "number_width": 64})],
+        curves={},
+        without_effect=frozenset({"number_width"}),
+    )
+    [only] = arms_of(read)
+    assert only.settings == {"dropout": 0.1}
