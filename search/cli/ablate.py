@@ -217,7 +217,6 @@ def ablation_json(found: Ablation) -> dict[str, Any]:
         "settings": [_contrast(each, metric) for each in found.settings],
         "lengths": [_contrast(each, metric) for each in found.lengths],
         "without_regularization": [_contrast(each, metric) for each in found.unregularized],
-        "path": [_contrast(each, metric) for path in found.paths[:1] for each in path.steps],
         "paths": [_path(path, metric) for path in found.paths],
         "words": list(sentences(found)),
     }
@@ -230,7 +229,8 @@ def _path(path: AblationPath, metric: Metric) -> dict[str, Any]:
         "measured": path.measured,
         "follows": path.follows,
         "failed": [arm.name for arm in path.failed],
-        "steps": [_contrast(each, metric) for each in path.steps],
+        # No verdicts: how often they would be false in a path is not known.
+        "steps": [{**_contrast(each, metric), "family": None, "verdict": None} for each in path.steps],
     }
 
 
