@@ -21,7 +21,7 @@ def begin(
     deleted.
     """
     study = Study.create(storage, name, spec, 0) or Study.find(storage, name)
-    record = None if study is None else storage.store.study(study.study_id)
+    record = None if study is None else study.record
     if record is not None and record.created < searched.created and record.spec.based_on == searched.name:
         raise ConfigError(
             f"{name} is of an older study {searched.name}, which was deleted; "
@@ -29,7 +29,7 @@ def begin(
         )
     if study is None or record is None or record.spec != spec:
         raise ConfigError(f"The study {name} exists and is not {kind}; `tune studies` shows what it is.")
-    return study, replace(record, name=name)
+    return study, record
 
 
 def with_target(storage: Storage, study: Study, record: StudyRecord) -> StudyRecord:
