@@ -17,16 +17,13 @@ from search.analysis.ablation_arms import Arm, Read, arms_of, compared, values_t
 from search.analysis.paired_arms import Comparison, GapComparison, complete_seeds
 from search.analysis.statistics import Estimate
 from search.analysis.two_way import SEEDS
-from search.records import AblationRun, Metric, NetworkSpec, StudyRecord, TrialRecord
+from search.records import STEP, AblationRun, Metric, NetworkSpec, StudyRecord, TrialRecord
 
 BASELINE = "baseline"
 """Name of the arm that the others are compared with."""
 
 UNREGULARIZED = "unregularized"
 """Name of the arm without any regularization and augmentation."""
-
-STEP = " + "
-"""Between the steps of a path in the name of an arm."""
 
 RATES = ("lr", "learning_rate")
 """Names of settings that an arm has a separate value of where another one asks for it."""

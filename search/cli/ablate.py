@@ -14,6 +14,7 @@ from search.cli.phrases import natural, task_of
 from search.cli.printing import print_table, say
 from search.cli.run import beside
 from search.cli.worker_flags import with_worker_options
+from search.records import short_arm
 from search.report.words import amount, count, duration
 from search.service.output import may_write, write
 from search.worker.options import WorkerOptions
@@ -161,7 +162,7 @@ def _show_plan(found: Planned, workers: int, *, json: bool) -> None:
     print_table(
         ("arm", "trained for", "seeds", ""),
         [
-            (arm, amount(budget, found.spec), str(seeds), "to choose" if chooses else "")
+            (short_arm(arm), amount(budget, found.spec), str(seeds), "to choose" if chooses else "")
             for (arm, budget, chooses), seeds in arms.items()
         ],
         words=(0, 3),

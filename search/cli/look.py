@@ -20,7 +20,7 @@ from search.cli.options import (
 from search.cli.phrases import described, gained, measured, natural, settings, task_of
 from search.cli.printing import print_facts, print_table, say
 from search.heads import accuracies_of, train_of
-from search.records import Failure, NetworkSpec
+from search.records import Failure, NetworkSpec, short_arm
 from search.report.words import (
     amount,
     better,
@@ -456,7 +456,7 @@ def _confirms(found: Best) -> str:
 
 def _ablates(found: Best) -> str:
     name, run = found.view.record.spec.ablates or "", found.trial.ablation
-    which = f"{run.arm} on seed {run.seed}" if run else name
+    which = f"{short_arm(run.arm)} on seed {run.seed}" if run else name
     return f"{which}; one selected seed: `tune ablate {shlex.quote(name)}` has the differences"
 
 

@@ -17,6 +17,7 @@ from search.records import (
     StudySpec,
     TrialRecord,
     Value,
+    short_arm,
 )
 from search.report.words import (
     amount,
@@ -63,9 +64,8 @@ def described(trial: TrialRecord, spec: StudySpec, *, limit: int | None = None) 
     name = trial.reference or settings(trial.params, task_of(spec), limit=limit)
     if (run := trial.ablation) is not None:
         only = ", to choose with" if run.chooses else ""
-        return (
-            f"{run.arm}, {amount(run.budget, spec)}, seed {run.seed}{only}: {name or 'dropped, not trained'}"
-        )
+        shown = name or "dropped, not trained"
+        return f"{short_arm(run.arm)}, {amount(run.budget, spec)}, seed {run.seed}{only}: {shown}"
     if trial.confirming is None:
         return name
     retrained = f"trial {trial.confirming.candidate} of the search retrained, seed {trial.confirming.seed}"

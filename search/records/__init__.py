@@ -20,6 +20,7 @@ from search.records.study import Counts, StudyRecord
 from search.records.trial import (
     INTERRUPTED_IN_TRAINING,
     INTERRUPTED_WHILE_PAUSED,
+    STEP,
     AblationRun,
     Confirming,
     Failure,
@@ -27,6 +28,7 @@ from search.records.trial import (
     State,
     Track,
     TrialRecord,
+    short_arm,
 )
 from search.records.weights import Answers, CheckpointRecord, ExportRecord
 from search.records.worker import Claim, Worker
@@ -41,6 +43,7 @@ __all__ = [
     "INTERRUPTED_WHILE_PAUSED",
     "NETWORK",
     "SCORES",
+    "STEP",
     "AblationRun",
     "Answers",
     "CheckedCurve",
@@ -73,4 +76,5 @@ __all__ = [
     "Value",
     "Worker",
     "mean_accuracy",
+    "short_arm",
 ]

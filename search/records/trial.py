@@ -68,12 +68,26 @@ class Confirming:
     """index of the seed, from 0; all candidates are trained on the same seeds"""
 
 
+STEP = " + "
+"""Between the steps of a path in the name of an arm."""
+
+STEPS_SHOWN = 2
+"""Of a path in `short_arm`."""
+
+
+def short_arm(name: str) -> str:
+    """The name of an arm for a line of text: "course-conv + … + dropout (8 changes)"."""
+    reference, *steps = name.split(STEP)
+    return name if len(steps) <= STEPS_SHOWN else f"{reference} + … + {steps[-1]} ({len(steps)} changes)"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AblationRun:
     """What a trial of an ablation is for."""
 
     arm: str
-    """"baseline", or what is changed of it: "dropout=0.0" """
+    """"baseline", or what is changed of it, "dropout=0.0"; of a path, the reference and its changes:
+    "course-conv + dropout" """
     seed: int
     """index of the seed, from 0; all arms are trained on the same seeds"""
     budget: int

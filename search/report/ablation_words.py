@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 
 from search.analysis import paired_arms
-from search.analysis.ablation import BASELINE, RATES, STEP, UNREGULARIZED, Ablation, Contrast, Path
+from search.analysis.ablation import BASELINE, RATES, UNREGULARIZED, Ablation, Contrast, Path
 from search.analysis.ablation_arms import Arm
 from search.analysis.paired_arms import Verdict
 from search.analysis.statistics import Estimate
-from search.records import AblationRun, Failure, Metric, NetworkSpec, StudyRecord, Value
+from search.records import STEP, AblationRun, Failure, Metric, NetworkSpec, StudyRecord, Value
 from search.report.words import count, difference, label, upward
 
 MOST = 0.8

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from search.analysis.ablation import BASELINE, RATES, STEP
-from search.records import AblationRun, NetworkSpec, StudySpec, Value
+from search.analysis.ablation import BASELINE, RATES
+from search.records import STEP, AblationRun, NetworkSpec, StudySpec, Value
 from search.space.defaults import BY_NAME
 from search.space.spec import space_of_spec
 from search.study.variants import Variant, changes, label, nearest, unregularized, variants

@@ -8,9 +8,8 @@ import pytest
 from made_ablation import LENGTHS, PATH, VARIANTS, made_ablation
 from made_study import trial
 
-from search.analysis.ablation import STEP
 from search.analysis.ablation_arms import Arm, ArmRun, Read, arms_of, compared, rounds
-from search.records import AblationRun, Failure, State, Value
+from search.records import STEP, AblationRun, Failure, State, Value, short_arm
 
 FIRST = (VARIANTS[0], *VARIANTS[4:], *LENGTHS)
 """A round without the arms whose learning rate is chosen."""
@@ -151,3 +150,15 @@ def test_settings_without_an_effect_are_no_part_of_an_arm() -> None:
     )
     [only] = arms_of(read)
     assert only.settings == {"dropout": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("dropout=0.0", "dropout=0.0"),
+        ("course-conv + optimizer + dropout", "course-conv + optimizer + dropout"),
+        ("course-conv + optimizer + dropout + affine", "course-conv + … + affine (3 changes)"),
+    ],
+)
+def test_the_name_of_an_arm_of_a_long_path_is_short(name: str, short: str) -> None:
+    assert short_arm(name) == short

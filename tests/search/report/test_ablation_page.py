@@ -15,10 +15,9 @@ from made_valley import made_valley
 from read_page import answers_of, paragraphs_of
 from snapshots import Snapshots
 
-from search.analysis.ablation import STEP
 from search.analysis.ranking import Ranking
 from search.analysis.timeline import timeline
-from search.records import Counts, Value
+from search.records import STEP, Counts, Value
 from search.report.ablation_figures import forest, lengths, waterfall
 from search.report.ablation_page import ablation_page
 from search.report.dashboard_notes import study_card
