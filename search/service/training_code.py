@@ -168,7 +168,7 @@ def plan(spec: DeclaredSpec) -> Iterator[str]:
             "It has no checkpoints (`checkpoints=True` declares them): trials are stopped, never paused, and "
             "one whose worker is killed begins again."
         )
-    if spec.options.get("test"):
+    if spec.has_test:
         yield (
             "`tune confirm` and `tune ablate` repeat configurations on fresh seeds, and `tune confirm` calls "
             "its test function once, for the run that it chose."
