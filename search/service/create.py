@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from data.datasets.image_set import content_digits, is_set_name, name_of
 from search.errors import ConfigError, UsageError
-from search.objectives.external.declared import refuse_change, refuse_other_place
+from search.objectives.external.declared import is_gone, refuse_change, refuse_other_place
 from search.optuna_db.storage import Storage
 from search.records import ACCURACY_SCORE, DeclaredSpec, NetworkSpec, StudyRecord, StudySpec
 from search.report.words import listed
@@ -188,7 +188,7 @@ def create_or_resume(
             f"`tune ablate {shlex.quote(record.spec.ablates)}` continues with it."
         )
     if declared is not None:
-        _refuse_other_code(request, record.spec, declared)
+        _refuse_other_code(storage, request, record.spec, declared)
     _refuse_conflicts(request, record.spec, dataset)
     if request.space_changed:
         change(storage, study, record, _wanted_space(request, record.spec, declared), tell)
@@ -199,7 +199,9 @@ def create_or_resume(
     return study, replace(record, target_trials=target)
 
 
-def _refuse_other_code(request: RunRequest, spec: StudySpec, declared: DeclaredSpec) -> None:
+def _refuse_other_code(
+    storage: Storage, request: RunRequest, spec: StudySpec, declared: DeclaredSpec
+) -> None:
     """Raises ConfigError where the study is not of the training code that the request names, or not of what
     it declares now."""
     if not isinstance(spec, DeclaredSpec) or spec.objective != declared.objective:
@@ -207,7 +209,9 @@ def _refuse_other_code(request: RunRequest, spec: StudySpec, declared: DeclaredS
         raise ConfigError(
             f"The study {request.name} exists and is of {what}: give --study another name for a new search."
         )
-    refuse_other_place(request.name, spec, declared)
+    # What a study in an SQLite file runs was on this machine, and was moved; on a server it may be elsewhere.
+    if storage.location.database is None or not is_gone(spec):
+        refuse_other_place(request.name, spec, declared)
     refuse_change(spec, declared, space_may_change=request.space_changed)
 
 

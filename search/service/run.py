@@ -94,7 +94,7 @@ def run(
             raise UsageError(refusal)
     declared = None
     if request.of_code is not None:
-        from search.service.training_code import declare, keep_function, plan, refuse_pausing
+        from search.service.training_code import bring_code, declare, plan, refuse_pausing
 
         stage(READING.format(request.of_code))
         declared = declare(request, location, spec)
@@ -118,7 +118,7 @@ def run(
             delete_what_others_left(storage, tell)
             study, record = create_or_resume(storage, request, dataset, declared, images=images, tell=tell)
             if declared is not None:
-                keep_function(request, storage, record, declared)
+                bring_code(request, storage, record, declared, tell)
             stage(WORKERS)
             return drive(storage, study, record, request.options, launcher, watch=watch, detach=detach)
 

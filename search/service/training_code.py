@@ -6,14 +6,15 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from search.errors import AbsentHere, ConfigError, UsageError
 from search.files import write_whole
-from search.objectives.external.declared import FUNCTION, CodeOptions, hello_of, spec_of
+from search.objectives.external.declared import FUNCTION, CodeOptions, hello_of, is_gone, spec_of
 from search.objectives.external.kind import CODE
 from search.optuna_db.storage import Storage
 from search.records import DeclaredSpec, StudyRecord, StudySpec
@@ -73,7 +74,7 @@ def _recorded_interpreter(spec: StudySpec | None) -> str | None:
 
 def declare(request: RunRequest, location: Location, known: StudySpec | None) -> DeclaredSpec:
     """The spec of a study of this training code, which is started once to say what it declares. A pickled
-    function will be in the folder of its study (`keep_function`).
+    function will be in the folder of its study (`bring_code`).
 
     known: of the study that the request names; None: there is none yet. Raises AbsentHere where it cannot be
     started here, ConfigError where it declares something invalid.
@@ -99,46 +100,60 @@ def declare(request: RunRequest, location: Location, known: StudySpec | None) ->
     return replace(spec, options={**spec.options, **more})
 
 
-def keep_function(request: RunRequest, storage: Storage, record: StudyRecord, declared: DeclaredSpec) -> None:
-    """Puts the pickled function of a request into the folder of its study, in place of the one that is there,
-    and its interpreter, the only one that can load it, into all studies that run it.
+def bring_code(
+    request: RunRequest,
+    storage: Storage,
+    record: StudyRecord,
+    declared: DeclaredSpec,
+    tell: Callable[[str], None],
+) -> None:
+    """Has the study of a request, its confirmations and its ablations run the code as the request names it:
+    a function that was pickled just now, or a file that was moved since the study was created.
 
-    Workers that start from now on run it. Does nothing where the code is in a file of the user's. Raises
-    ConfigError where the disk refuses.
+    A pickled function replaces the one in the folder of its study, and brings its interpreter, the only one
+    that can load it. Workers that start from now on run it. Raises ConfigError where the disk refuses.
     """
     assert isinstance(record.spec, DeclaredSpec), "the study is of training code"
+    has, named = CodeOptions.of(record.spec), CodeOptions.of(declared)
     kept = record.spec.options.get(FUNCTION)
-    if kept is None or request.objective is None:
-        return
-    given = Path(request.objective.partition(":")[0])
-    path = Artifacts.of(storage.location.artifacts, record).folder / Path(str(kept)).name
+    if kept is not None and request.objective is not None:
+        _write_function(request.objective, storage, record, Path(str(kept)).name)
+        _set_options(storage, record, {"command": [named.command[0], *has.command[1:]]})
+    elif (has.folder, has.command) != (named.folder, named.command) and is_gone(record.spec):
+        tell(f"{has.objective} was moved: its study runs it in {named.folder} now, with {named.command[0]}.")
+        _set_options(storage, record, {"command": list(named.command), "folder": str(named.folder)})
+
+
+def _write_function(objective: str, storage: Storage, record: StudyRecord, name: str) -> None:
+    """objective: that of a request, the file of a pickled function. name: of the file that the study has."""
+    given = Path(objective.partition(":")[0])
+    path = Artifacts.of(storage.location.artifacts, record).folder / name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, given.read_bytes())
         path.chmod(0o600)
     except OSError as error:
         raise ConfigError(f"The function cannot be written to {path}: {error.strerror}.") from error
-    for each in storage.store.studies():  # confirmations and ablations too
-        if isinstance(each.spec, DeclaredSpec) and each.spec.options.get(FUNCTION) == kept:
-            _set_interpreter(storage, each, CodeOptions.of(declared).command[0])
 
 
-def _set_interpreter(storage: Storage, record: StudyRecord, python: str) -> None:
-    """Writes which interpreter runs the code of a study, unless it is there already."""
+def _set_options(storage: Storage, record: StudyRecord, options: Mapping[str, object]) -> None:
+    """Writes these options of training code into the spec of a study and of those that retrain its trials."""
 
-    def write() -> None:
+    def write(study: StudyRecord) -> None:
         with storage.trials.database.write() as transaction:
-            storage.trials.lock(record.study_id, within=transaction)
-            now = storage.store.study(record.study_id, within=transaction)
-            if now is None or now.created != record.created or not isinstance(now.spec, DeclaredSpec):
+            storage.trials.lock(study.study_id, within=transaction)
+            now = storage.store.study(study.study_id, within=transaction)
+            if now is None or now.created != study.created or not isinstance(now.spec, DeclaredSpec):
                 return
-            command = CodeOptions.of(now.spec).command
-            if command[0] != python:
-                options = {**now.spec.options, "command": [python, *command[1:]]}
-                storage.store.set_spec(now.study_id, replace(now.spec, options=options), within=transaction)
+            changed = replace(now.spec, options={**now.spec.options, **options})
+            if changed != now.spec:
+                storage.store.set_spec(now.study_id, changed, within=transaction)
 
-    with suppress(KeyError):  # another command has deleted the study
-        storage.trials.database.retry(write)
+    for each in storage.store.studies():
+        retrains = each.spec.based_on == record.name and each.created >= record.created
+        if retrains or each.study_id == record.study_id:
+            with suppress(KeyError):  # another command has deleted the study
+                storage.trials.database.retry(partial(write, each))
 
 
 def refuse_pausing(request: RunRequest, spec: DeclaredSpec) -> None:

@@ -99,7 +99,8 @@ def refuse_absent(objective: str, command: Sequence[str], folder: Path) -> None:
         return
     raise AbsentHere(
         f"{objective} {where}, which is not on this machine ({platform.node()}): a study's workers need it "
-        "under the same path."
+        "under the same path. A study in an SQLite file continues where its folder or interpreter was moved: "
+        "`tune run --objective FILE --python PATH`."
     )
 
 
@@ -227,6 +228,16 @@ def refuse_other_place(study: str, then: DeclaredSpec, now: DeclaredSpec) -> Non
             f"{shlex.quote(study)}` continues with what the study has; give --study another name for a new "
             "search."
         )
+
+
+def is_gone(spec: DeclaredSpec) -> bool:
+    """Whether what a study's code in a file is started with, or in, is not on this machine any more: its
+    folder, its interpreter or tune was moved."""
+    if FUNCTION in spec.options:
+        return False
+    has = CodeOptions.of(spec)
+    programs = [Path(part) for part in has.command[:2] if Path(part).is_absolute()]
+    return not has.folder.is_dir() or not all(each.exists() for each in programs)
 
 
 def _is_same(one: Path, other: Path) -> bool:

@@ -151,6 +151,35 @@ def test_a_study_runs_the_folder_and_the_interpreter_that_it_was_made_with(
     assert (gone.returncode, f"is started with {own}, which is not on" in gone.stderr) == (78, True)
 
 
+def test_a_study_whose_folder_and_interpreter_were_moved_continues(
+    tune: Callable[..., Any], folder: Path
+) -> None:
+    """With its confirmation: a project that is renamed takes its environment along."""
+    project, renamed = folder / "project", folder / "renamed"
+    project.mkdir()
+    (project / "plain.py").write_text((folder / "plain.py").read_text())
+    python = wrapper(project / "python")
+    run = ("run", "--workers", "1", "--objective")
+    first = tune(*run, "project/plain.py", "--python", str(python), "--trials", "4")
+    assert first.returncode == 0, first.stderr
+    confirm = ("confirm", "plain", "--top", "1", "--workers", "1", "--seeds")
+    assert tune(*confirm, "2").returncode == 0
+    project.rename(renamed)
+    for wrong in (("--study", "plain"), ("--objective", "renamed/plain.py")):  # the interpreter is not named
+        refused = tune("run", "--workers", "1", "--trials", "5", *wrong)
+        assert (refused.returncode, "was moved: `tune run" in refused.stderr) == (78, True)
+    moved = ("renamed/plain.py", "--python", str(renamed / "python"), "--trials", "5")
+    done = tune(*run, *moved)
+    assert done.returncode == 0, done.stderr
+    SENTENCES.check(
+        "code that was moved",
+        [line.replace(str(folder), "FOLDER") for line in lines_with(done.stderr, "was moved")],
+    )
+    assert "was moved" not in tune(*run, *moved).stderr
+    again = tune(*confirm, "3")
+    assert again.returncode == 0, again.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
