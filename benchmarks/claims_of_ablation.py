@@ -80,6 +80,9 @@ class Cell:
     """the shortest and the longest training are there without regularization too, which changes nothing"""
     looks: tuple[int, ...] = ()
     """the plan is looked at with these numbers of seeds before, and a verdict at any look counts"""
+    later: int = 0
+    """settings of a second round, as those are that first need a learning rate of their own: the plan is
+    looked at without them before"""
     metric: Metric = ACCURACY
 
 
@@ -154,6 +157,28 @@ CELLS = (
         4,
         noisy_baseline=True,
         looks=(2, 3),
+    ),
+    Cell(words="a second round", seeds=3, later=5, noise=MIXED),
+    Cell(
+        words="a second round, the baseline's noise largest",
+        seeds=3,
+        later=5,
+        noise=MIXED,
+        noisy_baseline=True,
+    ),
+    Cell(
+        words="a second round, the baseline's noise largest",
+        seeds=5,
+        later=5,
+        noise=MIXED,
+        noisy_baseline=True,
+    ),
+    _unbounded(
+        "no bounds, a second round, noise differs 4 times, the baseline's largest",
+        5,
+        4,
+        noisy_baseline=True,
+        later=5,
     ),
 )
 
@@ -263,6 +288,12 @@ def plan(cell: Cell, generator: np.random.Generator) -> Found:
     truths, names = truths_of(cell, EFFECT if cell.metric.is_fraction else 2.0)
     y = drawn(cell, truths, generator)
     told = [_verdicts(cell, truths, y[:, :n], names) for n in (*cell.looks, cell.seeds)]
+    if cell.later:
+        last = names.settings[-cell.later :]
+        there = [name not in last for name in truths]
+        first = {name: truth for name, truth in truths.items() if name not in last}
+        settings = names.settings[: -cell.later]
+        told.insert(0, _verdicts(cell, first, y[there], names._replace(settings=settings)))
     return replace(
         told[-1],
         false_settings=any(each.false_settings for each in told),
