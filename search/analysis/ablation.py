@@ -173,9 +173,7 @@ def ablation(read: Read) -> Ablation:
     chosen, behind = compared(sound, beside=[arm for arm in arms if arm not in sound])
     measured = [arm for arm in arms if arm in chosen]  # in the order of `arms`
     named = {arm.name for arm in arms}
-    baseline = next(
-        (arm for arm in measured if arm.name == BASELINE and arm.budget == read.record.spec.budget), None
-    )
+    baseline = _baseline(measured, read)
     finished = read.counts.finished if read.counts else sum(run.state.is_finished for run in read.runs)
     lengths, unregularized = _lengths(measured, metric)
     return Ablation(
@@ -197,6 +195,12 @@ def ablation(read: Read) -> Ablation:
         code_of_search=frozenset(filter(None, (read.baseline.code,))),
         code_of_runs=frozenset(run.code for run in read.runs if run.code is not None),
     )
+
+
+def _baseline(arms: Sequence[Arm], read: Read) -> Arm | None:
+    """The one of these that the variants are compared with; None where it is not among them."""
+    budget = read.record.spec.budget
+    return next((arm for arm in arms if arm.name == BASELINE and arm.budget == budget), None)
 
 
 def is_on_path(arm: Arm, searched: StudyRecord) -> bool:
@@ -285,9 +289,7 @@ def _unregularized(arms: Sequence[Arm]) -> list[Arm]:
 def _paths(read: Read, arms: Sequence[Arm], asked: Sequence[AblationRun]) -> Iterator[Path]:
     """One for each reference that was asked for, as far as it is measured. Its changes are those of the runs
     that choose their order."""
-    baseline = next(
-        (arm for arm in arms if arm.name == BASELINE and arm.budget == read.record.spec.budget), None
-    )
+    baseline = _baseline(arms, read)
     for reference in arms:
         if reference.name in read.searched.spec.references:
             parts = [run.arm.split(STEP) for run in asked]
