@@ -98,7 +98,7 @@ def has_failed(runs: Iterable[TrialRecord], run: AblationRun, *, besides: int) -
 def _arm_of(run: AblationRun) -> str:
     """The arm that a run is of, or for which it helps to choose a learning rate: "optimizer=sgd, lr=0.1"."""
     arm = run.arm.rpartition(", ")[0] if run.chooses else ""
-    return arm or run.arm  # a run that chooses the order of a path is an arm of its own
+    return arm or run.arm  # the order of a path is chosen by a run that has no other arm
 
 
 def _failures(runs: Iterable[TrialRecord]) -> Iterator[tuple[TrialRecord, int]]:
