@@ -145,10 +145,11 @@ def values_tried(read: Read) -> dict[str, tuple[str, list[Value]]]:
     found: dict[str, tuple[str, list[Value]]] = {}
     for trial in read.runs:
         run = trial.ablation
-        arm, _, last = run.arm.rpartition(", ") if run is not None and run.chooses else ("", "", "")
-        name = last.partition("=")[0]
-        if arm and name in trial.settings:
-            found.setdefault(arm, (name, []))[1].append(trial.settings[name])
+        if run is None or run.for_arm == run.arm:
+            continue
+        name = run.arm.removeprefix(f"{run.for_arm}, ").partition("=")[0]
+        if name in trial.settings:
+            found.setdefault(run.for_arm, (name, []))[1].append(trial.settings[name])
     return found
 
 

@@ -88,17 +88,11 @@ def has_failed(runs: Iterable[TrialRecord], run: AblationRun, *, besides: int) -
     return any(
         trial.number != besides
         and trial.ablation is not None
-        and _arm_of(trial.ablation) == _arm_of(run)
+        and trial.ablation.for_arm == run.for_arm
         and trial.failure is not None
         and not trial.failure.is_retryable
         for trial in runs
     )
-
-
-def _arm_of(run: AblationRun) -> str:
-    """The arm that a run is of, or for which it helps to choose a learning rate: "optimizer=sgd, lr=0.1"."""
-    arm = run.arm.rpartition(", ")[0] if run.chooses else ""
-    return arm or run.arm  # the order of a path is chosen by a run that has no other arm
 
 
 def _failures(runs: Iterable[TrialRecord]) -> Iterator[tuple[TrialRecord, int]]:

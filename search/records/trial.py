@@ -96,6 +96,13 @@ class AblationRun:
     """whether it only helps to choose a learning rate, or an order: its seed is another one, and its score is
     in no result"""
 
+    @property
+    def for_arm(self) -> str:
+        """The arm that it is of, or for which it helps to choose a learning rate: that of
+        "optimizer=sgd, lr=0.1" is "optimizer=sgd". A run that chooses an order is an arm itself."""
+        arm = self.arm.rpartition(", ")[0] if self.chooses else ""
+        return arm or self.arm
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialRecord:

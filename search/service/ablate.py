@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from search.analysis import ablation as analysis
 from search.analysis import racing
 from search.analysis.ablation import Ablation
-from search.analysis.ranking import winner
 from search.errors import TuneError, UsageError, did_you_mean
 from search.optuna_db.storage import Storage, open_storage
 from search.records import AblationRun, NetworkSpec, State, StudyRecord, StudySpec, TrialRecord, Value
@@ -27,8 +26,7 @@ from search.service.delete import delete_what_others_left
 from search.service.drive import Watch, drive
 from search.service.look import own_record, reader_of, record_of, space_of
 from search.service.other_hosts import keep_to_one_host
-from search.service.read_ablation import ablations, read, scores_of
-from search.service.read_confirmation import confirmation
+from search.service.read_ablation import ablations, baseline_now, read, scores_of
 from search.service.retraining import begin, with_target
 from search.service.run import OPENING, WORKERS, Stage, launcher_for, make_ready
 from search.store.database import RETRY_S
@@ -159,7 +157,12 @@ def _planned(storage: Reading | Storage, storage_url: str, request: AblateReques
     trials = search.all()
     exhausted = is_exhausted(searched.spec, space_of(searched), trials)
     _refuse_unfinished(searched, search.counted.finished, exhausted)
-    baseline = _baseline(storage_url, searched, trials, request.trial)
+    if request.trial is None:
+        baseline = baseline_now(storage_url, storage, searched)
+    else:
+        baseline = _trial_asked_for(searched, trials, request.trial)
+    if baseline is None:
+        raise TuneError(f"There is nothing to change in {searched.name}: no searched trial is complete.")
     every = ablations(storage, searched)
     record = next((each for each in every if each.spec.baseline == baseline.number), None)
     if record is None:
@@ -218,33 +221,21 @@ def _refuse_unfinished(searched: StudyRecord, finished: int, exhausted: bool) ->
         )
 
 
-def _baseline(
-    storage_url: str, searched: StudyRecord, trials: Sequence[TrialRecord], number: int | None
-) -> TrialRecord:
-    """The trial that is changed."""
-    by_number = {trial.number: trial for trial in trials}
-    if number is not None:
-        if number not in by_number:
-            raise UsageError(f"--trial {number}: {searched.name} has no such trial that could be used.")
-        if by_number[number].state is not State.COMPLETE:
-            raise UsageError(
-                f"--trial {number}: it is {by_number[number].state.value}, and only a complete trial can be "
-                "changed."
-            )
-        if (why := by_number[number].set_aside) is not None:
-            raise UsageError(
-                f"--trial {number}: it is set aside, because {why}; name a trial of the present space."
-            )
-        return by_number[number]
-    confirmed = confirmation(storage_url, searched.name, intervals=False)
-    if confirmed is not None and confirmed.chosen in by_number:
-        chosen = by_number[confirmed.chosen]
-        if chosen.set_aside is None:
-            return chosen
-    best = winner(trials).searched
-    if best is None:
-        raise TuneError(f"There is nothing to change in {searched.name}: no searched trial is complete.")
-    return best
+def _trial_asked_for(searched: StudyRecord, trials: Sequence[TrialRecord], number: int) -> TrialRecord:
+    """The trial that --trial names. Raises UsageError where it cannot be changed."""
+    found = next((trial for trial in trials if trial.number == number), None)
+    if found is None:
+        raise UsageError(f"--trial {number}: {searched.name} has no such trial that could be used.")
+    if found.state is not State.COMPLETE:
+        raise UsageError(
+            f"--trial {number}: it is {found.state.value}, and only a complete trial can be changed."
+        )
+    if found.set_aside is not None:
+        raise UsageError(
+            f"--trial {number}: it is set aside, because {found.set_aside}; name a trial of the present "
+            "space."
+        )
+    return found
 
 
 def _spec(spec: StudySpec, name: str, baseline: int) -> StudySpec:

@@ -76,7 +76,7 @@ def drive(
 
     free_slots(storage.trials.database, study.study_id)
     began = time.monotonic()
-    look = Watched(storage, study, record)
+    look = Watched(storage, study, record, target=options.target)
     reaper = Reaper(study, storage.store, f"{socket.gethostname()}:{os.getpid()}:parent")
     reaper.look(dead=dead_here(storage, study))
     first = look.snapshot(0.0)
@@ -208,7 +208,7 @@ class _Run:
             return End.STUDY_DONE
         if options.timeout_s is not None and elapsed > options.timeout_s:
             return End.TIMEOUT
-        if options.target is not None and look.reached(options.target):
+        if look.reached():
             return End.TARGET
         return None
 
@@ -254,16 +254,16 @@ class _Run:
 
 
 def why_it_ended(
-    end: End, last: Snapshot, options: WorkerOptions, *, workers_done: bool, reached: Callable[[float], bool]
+    end: End, last: Snapshot, options: WorkerOptions, *, workers_done: bool, reached: Callable[[], bool]
 ) -> Reason | None:
     """Why a run ended well; None where trials are missing and the reason is unknown.
 
     end: why it stopped looking after its workers. last: the study after the last worker. workers_done:
-    whether every worker had ended well by then. reached: whether a complete trial has this value.
+    whether every worker had ended well by then. reached: whether a complete trial has the target.
     """
     whole = last.counts.finished >= last.target_trials
     early = workers_done and not whole
-    if early and options.target is not None and reached(options.target):
+    if early and reached():
         return "target"
     if not whole and last.exhausted:
         return "exhausted"

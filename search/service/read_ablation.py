@@ -38,8 +38,8 @@ def foremost(storage_url: str, storage: Reading, searched: StudyRecord) -> Ablat
     every = ablations(storage, searched)
     order = list(reversed(every))
     if len(every) > 1:
-        winner = _winner(storage_url, storage, searched)
-        order.sort(key=lambda each: each.spec.baseline != winner)
+        now = baseline_now(storage_url, storage, searched)
+        order.sort(key=lambda each: now is None or each.spec.baseline != now.number)
     first = None
     for record in order:
         found = analysis.ablation(read(storage, record.name))
@@ -52,15 +52,15 @@ def foremost(storage_url: str, storage: Reading, searched: StudyRecord) -> Ablat
     return replace(first, others=tuple(each.name for each in every if each.name != first.record.name))
 
 
-def _winner(storage_url: str, storage: Reading, searched: StudyRecord) -> int | None:
-    """Number of the trial that an ablation would change now: the confirmed one, else the best."""
+def baseline_now(storage_url: str, storage: Reading | Storage, searched: StudyRecord) -> TrialRecord | None:
+    """The trial that an ablation would change now: the confirmed one, else the best; None where none is
+    complete."""
     confirmed = confirmation(storage_url, searched.name, intervals=False)
     if confirmed is not None and confirmed.chosen is not None:
         chosen = _trial(storage, searched, confirmed.chosen)
         if chosen is not None and chosen.set_aside is None:
-            return chosen.number
-    best = reader_of(storage, searched).best()
-    return None if best is None else best.number
+            return chosen
+    return reader_of(storage, searched).best()
 
 
 def ablations(storage: Reading | Storage, searched: StudyRecord) -> list[StudyRecord]:

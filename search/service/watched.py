@@ -53,13 +53,18 @@ class RunResult:
 class Watched:
     """What a run sees of its study."""
 
-    def __init__(self, storage: Storage, study: Study, record: StudyRecord) -> None:
+    def __init__(
+        self, storage: Storage, study: Study, record: StudyRecord, *, target: float | None = None
+    ) -> None:
+        """target: the value of the metric at which the run ends early."""
         self._storage = storage
         self._study = study
         self._record = record
         self._trials: list[TrialRecord] = []
-        self._reached: dict[float, ReachedTarget] = {}
-        """by target"""
+        metric = record.spec.metric
+        self._target = (
+            None if target is None else ReachedTarget(storage.store, metric, metric.score_of(target))
+        )
         self._stood: dict[int, int] = {}
         """at which step each trial at work is, as last seen"""
         self._moved: dict[int, float] = {}
@@ -149,13 +154,12 @@ class Watched:
         """For how long no trial of the study has reported anything, as far as one could look."""
         return elapsed_s - self._reported_s
 
-    def reached(self, target: float) -> bool:
-        """Whether a complete trial is as good as this value, a network on every head, at its best report."""
-        if target not in self._reached:
-            metric = self._record.spec.metric
-            self._reached[target] = ReachedTarget(self._storage.store, metric, metric.score_of(target))
+    def reached(self) -> bool:
+        """Whether a complete trial is as good as the target, a network on every head, at its best report."""
+        if self._target is None:
+            return False
         complete = [trial for trial in self._trials if trial.state is State.COMPLETE]
-        return bool(self._reached[target].among(complete))
+        return bool(self._target.among(complete))
 
     def result(
         self,

@@ -99,7 +99,7 @@ def test_why_a_run_ended(
         exhausted=exhausted,
     )
     given = WorkerOptions(**options)  # type: ignore[arg-type]
-    assert why_it_ended(end, last, given, workers_done=done, reached=lambda _: reached) == reason
+    assert why_it_ended(end, last, given, workers_done=done, reached=lambda: reached) == reason
 
 
 @pytest.mark.parametrize(

@@ -190,16 +190,17 @@ class TestTarget:
     ) -> None:
         with open_storage(sqlite_url) as storage:
             here = context(storage, mnist, tmp_path)
-            look, closing = Watched(storage, here.study, here.record), close(here, Clock(), target=0.98)
+            look = Watched(storage, here.study, here.record, target=0.98)
+            closing = close(here, Clock(), target=0.98)
             asked = begin(here)
             assert not closing.should_stop_proposing()
             told(asked, 4_500, 1.0, *heads)
             look.snapshot(1.0)
-            assert (closing.should_stop_proposing(), look.reached(0.98)) == (enough, False)
+            assert (closing.should_stop_proposing(), look.reached()) == (enough, False)
             asked.complete(sum(heads) / 2)
             look.snapshot(2.0)
-            assert (closing.should_stop_proposing(), look.reached(0.98)) == (enough, enough)
-            assert look.reached(0.98) == enough, "asked again, it still has"
+            assert (closing.should_stop_proposing(), look.reached()) == (enough, enough)
+            assert look.reached() == enough, "asked again, it still has"
 
     def test_the_curve_of_a_complete_trial_that_fell_short_is_read_once(
         self, sqlite_url: str, mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -223,10 +224,10 @@ class TestTarget:
             assert read == [both, [at_work.trial_id], [at_work.trial_id]]
             told(at_work, 9_000, 2.0, 0.99, 0.999)
             assert closing.should_stop_proposing(), "a trial at work may still reach it"
-            look = Watched(storage, here.study, here.record)
+            look = Watched(storage, here.study, here.record, target=0.98)
             look.snapshot(1.0)
             read.clear()
-            assert [look.reached(0.98) for _ in range(3)] == [False] * 3
+            assert [look.reached() for _ in range(3)] == [False] * 3
             assert read == [[short.trial_id], [], []], "nor does a run read it again"
 
     def test_a_target_reached_by_trials_that_are_not_complete_does_not_count(
