@@ -142,34 +142,45 @@ def _at_this_pace(done: int, missing: int, elapsed_s: float) -> list[float]:
 def _unpruned(
     study: StudyRecord, trials: Sequence[TrialRecord], running: Sequence[Running], missing: int
 ) -> float | None:
-    """Seconds to the target where every trial is trained to the end, by how long whole ones take.
+    """Seconds to the target where every trial is trained to the end, by the rates of whole ones.
 
     The pace so far would mislead: the published networks are small and end soon. They count only where
     nothing is known of others.
     """
     if not missing:
         return 0.0
-    budget = study.spec.budget
-    whole = [
-        (trial, (trial.finished - trial.started).total_seconds())
+    rates = [
+        (trial, (trial.finished - trial.started).total_seconds() / _budget(study, trial))
         for trial in trials
         if trial.state is State.COMPLETE and trial.started and trial.finished
     ]
-    whole += [(r.trial, budget * r.latest.seconds / r.latest.step) for r in running if r.latest]
-    if not whole or not running:
+    rates += [(each.trial, each.latest.seconds / each.latest.step) for each in running if each.latest]
+    if not rates or not running:
         return None
-    telling = [seconds for trial, seconds in whole if not trial.reference] or [s for _, s in whole]
+    telling = [rate for trial, rate in rates if not trial.reference] or [rate for _, rate in rates]
     rest = _to_the_end(study, running)
-    shared = math.fsum(rest) + max(0, missing - len(rest)) * math.fsum(telling) / len(telling)
+    at_work = {each.trial.number: each.latest for each in running}
+    queued = [
+        _budget(study, trial)
+        for trial in trials
+        if trial.state in (State.WAITING, State.RUNNING) and at_work.get(trial.number) is None
+    ]
+    others = max(0, missing - len(rest))
+    steps = sum(queued[:others]) + max(0, others - len(queued)) * study.spec.budget
+    shared = math.fsum(rest) + steps * math.fsum(telling) / len(telling)
     return max([shared / len(running), *rest])
+
+
+def _budget(study: StudyRecord, trial: TrialRecord) -> int:
+    """Steps of a trial that is trained to the end."""
+    return study.spec.budget if trial.ablation is None else trial.ablation.budget
 
 
 def _to_the_end(study: StudyRecord, running: Sequence[Running]) -> list[float]:
     """Seconds that each of these needs unless it is stopped: what is waited for once no new trial begins, and
     in a search that prunes as long as all the others took."""
-    budget = study.spec.budget
     return [
-        (budget - each.latest.step) * each.latest.seconds / each.latest.step
+        (_budget(study, each.trial) - each.latest.step) * each.latest.seconds / each.latest.step
         for each in running
         if each.latest
     ]

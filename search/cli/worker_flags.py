@@ -18,7 +18,7 @@ def _options(
         float | None, typer.Option(help="Fail a trial that takes longer, in seconds.")
     ] = DEFAULT_OPTIONS.trial_timeout_s,
     stall_timeout: Annotated[
-        float, typer.Option(help="Replace a worker that reports nothing for this time.")
+        float, typer.Option(help="Replace a worker that reports nothing for this time, in seconds.")
     ] = DEFAULT_OPTIONS.stall_timeout_s,
     device: Annotated[
         DeviceName, typer.Option(help="auto takes a GPU where there is one.")

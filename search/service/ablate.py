@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from statistics import median
 from typing import TYPE_CHECKING
 
 from search.analysis import ablation as analysis
@@ -32,6 +33,7 @@ from search.service.run import OPENING, WORKERS, Stage, launcher_for, make_ready
 from search.store.database import RETRY_S
 from search.study import ablation_plan
 from search.study.ablation_plan import AblationRequest, MeasuredArm, Plan, plan
+from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.grid import is_exhausted
 from search.study.reading import Reading, TrialReader, open_reading
 from search.study.study import Study
@@ -47,6 +49,10 @@ A_DAY_S = 24 * 3600.0
 MOST_SEEDS = 20
 """Where every seed is judged on the same examples; else one for each part of them that no search was judged
 on."""
+
+
+EVALUATION_SHARE = 0.3
+"""Time in which a network is evaluated on an example, in times of training on one (lab notes 032)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +86,7 @@ class Planned:
     done: int
     """runs of it that are finished"""
     seconds: float | None
-    """for one worker, all that is not finished, at the speed of the baseline in the search; None: not
+    """for one worker, all that is not finished, at the rate of the baseline in the search; None: not
     known"""
 
 
@@ -191,8 +197,7 @@ def _planned(storage: Reading | Storage, storage_url: str, request: AblateReques
     if len({(each.run.arm, each.run.budget) for each in found.runs}) < 2:
         raise UsageError("This plan has nothing to compare: it would train the baseline alone.")
     finished = {run.ablation for run in runs if run.state.is_finished}
-    left = found.more + sum(each.run.budget for each in found.runs if each.run not in finished)
-    step_s = _step_seconds(storage, searched, baseline)
+    left = [each.run.budget for each in found.runs if each.run not in finished]
     return Planned(
         searched=searched,
         spec=spec,
@@ -202,7 +207,7 @@ def _planned(storage: Reading | Storage, storage_url: str, request: AblateReques
         design=design,
         plan=found,
         done=sum(each.run in finished for each in found.runs),
-        seconds=None if step_s is None else left * step_s,
+        seconds=_seconds_of([*left, *_budgets_to_come(found, spec)], spec, storage, searched, baseline),
     )
 
 
@@ -285,17 +290,36 @@ def _reference(
     return known[name].settings
 
 
-def _step_seconds(storage: Reading | Storage, searched: StudyRecord, trial: TrialRecord) -> float | None:
-    """Of the fastest stretch of its training: others may have waited for a busy machine."""
-    curve = storage.store.curves([trial.trial_id], searched.spec.metric).get(trial.trial_id, ())
-    paces = [
+def _budgets_to_come(found: Plan, spec: StudySpec) -> list[int]:
+    """Of the runs of arms that are not known yet."""
+    return [spec.budget] * round(found.more / spec.budget)
+
+
+def _seconds_of(
+    budgets: Sequence[int],
+    spec: StudySpec,
+    storage: Reading | Storage,
+    searched: StudyRecord,
+    baseline: TrialRecord,
+) -> float | None:
+    """Of one worker for runs of the ablation with these budgets, at the median rate of the baseline in the
+    search, where it was evaluated on fewer images. None: no rate is known."""
+    curve = storage.store.curves([baseline.trial_id], searched.spec.metric).get(baseline.trial_id, ())
+    rates = [
         (after.seconds - before.seconds) / (after.step - before.step)
         for before, after in pairwise(curve)
         if after.step > before.step
     ]
-    if curve and not paces:
-        paces = [curve[0].seconds / curve[0].step]
-    return min(paces, default=None)
+    if curve and not rates:
+        rates = [curve[0].seconds / curve[0].step]
+    if not rates:
+        return None
+    reports = sum(len(EvaluationSchedule.with_budget(spec, budget).rungs) for budget in budgets)
+    evaluated = 0
+    if isinstance(spec, NetworkSpec):
+        task = task_named(spec.task)
+        evaluated = len(task.validation_digits(compositions=spec.compositions)) + task.validation_images()
+    return (sum(budgets) + EVALUATION_SHARE * reports * evaluated) * median(rates)
 
 
 def _refuse_too_long(asked: Planned, request: AblateRequest) -> None:

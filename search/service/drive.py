@@ -213,13 +213,13 @@ class _Run:
         return None
 
     def _end_stalled(self, pool: WorkerPool, elapsed_s: float) -> None:
-        """Replaces workers from whose trials no report came for the stall timeout, and fails these trials.
+        """Replaces workers from whose trials no report came for too long, and fails these trials.
         Gives up where that repeats without any report between."""
         timeout_s = self.options.stall_timeout_s
-        stalled = self.look.stalled(elapsed_s - timeout_s, pool.places)
-        for place, trial_id in stalled:
+        stalled = self.look.stalled(elapsed_s, timeout_s, pool.places)
+        for place, trial_id, silent_s in stalled:
             pool.replace(place)
-            self.study.fail(trial_id, Failure.TIMEOUT, f"no report for {timeout_s:g} s")
+            self.study.fail(trial_id, Failure.TIMEOUT, f"no report for {silent_s:.0f} s")
             self.reaper.look(dead=_ids_of(self.storage, self.study, [place]))
         if stalled and self.look.silent_s(elapsed_s) >= STALLS * timeout_s:
             pool.gave_up = (

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection
+from bisect import bisect_right
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +15,7 @@ from search.machine import is_here
 from search.optuna_db.storage import Storage
 from search.records import Report, State, StudyRecord, TrialRecord
 from search.service.look import reader_of, space_of
+from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.grid import is_discrete, is_exhausted
 from search.study.study import Study
 from search.worker.best_weights import BestWeights
@@ -25,6 +27,10 @@ if TYPE_CHECKING:  # its package imports torch
 GAP_S = 5.0
 """Two snapshots further apart mean that the database was away or the machine slept: no worker stood still
 meanwhile, it could not be seen."""
+
+PATIENCE = 3
+"""Times as long as the way to its next report should take, at its rate so far, a trial may be silent, where
+that is longer than the stall timeout: long runs of an ablation report rarely, and a machine gets busy."""
 
 Reason = Literal["finished", "nothing to do", "exhausted", "timeout", "target", "detached"]
 """Why a run ended well."""
@@ -71,6 +77,10 @@ class Watched:
         """when that changed, as far as one could look"""
         self._held: dict[str, set[int]] = {}
         """trials that each worker has begun and not ended"""
+        self._due_s: dict[int, float] = {}
+        """by trial at work, how long the way from its last report to the next should take"""
+        self._slowest = 0.0
+        """the most seconds a step that a trial at work has had"""
         self._turned: dict[str, float] = {}
         """when that changed: a worker that ends a trial continues with one that may have waited for long"""
         self._steps = 0
@@ -116,11 +126,13 @@ class Watched:
         self._turned |= dict.fromkeys(changed, elapsed_s)
         self._held = held
         wanted = [trial.trial_id for trial in (*running, *([leader] if leader else []))]
+        curves = store.curves(wanted, self._record.spec.metric)
+        self._due_s = self._ways_to_reports(running, curves)
         seen = pace.snapshot(
             self._record,
             self._trials,
             claims,
-            store.curves(wanted, self._record.spec.metric),
+            curves,
             moved=self._moved,
             elapsed_s=elapsed_s,
             finished_before=self._finished_before,
@@ -128,27 +140,52 @@ class Watched:
         )
         return replace(seen, exhausted=exhausted)
 
-    def stalled(self, since_s: float, places: Collection[Place]) -> list[tuple[Place, int]]:
-        """(place, trial id) of each worker at one of these, none of whose trials has moved or ended since.
+    def _ways_to_reports(
+        self, running: Sequence[TrialRecord], curves: Mapping[int, Sequence[Report]]
+    ) -> dict[int, float]:
+        """By trial, the seconds that it needs from its last report to the next at its rate so far, and before
+        its first one at the lowest rate that was seen."""
+        rates = {
+            trial.trial_id: curve[-1].seconds / curve[-1].step
+            for trial in running
+            if (curve := curves.get(trial.trial_id))
+        }
+        self._slowest = max([self._slowest, *rates.values()])
+        found = {}
+        for trial in running:
+            rungs = EvaluationSchedule.of_trial(self._record.spec, trial.ablation).rungs
+            place = bisect_right(rungs, trial.step)
+            if place < len(rungs):
+                way = rungs[place] - trial.step
+                found[trial.trial_id] = way * rates.get(trial.trial_id, self._slowest)
+        return found
+
+    def stalled(
+        self, elapsed_s: float, timeout_s: float, places: Collection[Place]
+    ) -> list[tuple[Place, int, float]]:
+        """(place, trial id, seconds) of each worker at one of these, none of whose trials has moved or ended
+        for that time: the stall timeout, or PATIENCE times what its next report should take.
 
         The trial is the one that moved last: a worker trains one at a time, the others wait.
         """
-        if since_s < 0:
+        if elapsed_s < timeout_s:
             return []
         store = self._storage.store
         moved: dict[str, list[tuple[float, int]]] = {}
         for claim in store.open_claims(self._study.study_id):
             if claim.trial_id in self._moved:
                 moved.setdefault(claim.worker_id, []).append((self._moved[claim.trial_id], claim.trial_id))
-        still = {
-            worker_id: max(trials)[1]
-            for worker_id, trials in moved.items()
-            if max(max(trials)[0], self._turned.get(worker_id, 0.0)) <= since_s
-        }
+        still = {}
+        for worker_id, trials in moved.items():
+            since_s, trial_id = max(trials)
+            silent_s = elapsed_s - max(since_s, self._turned.get(worker_id, 0.0))
+            due_s = max(self._due_s.get(held, 0.0) for _, held in trials)
+            if silent_s >= max(timeout_s, PATIENCE * due_s):
+                still[worker_id] = (trial_id, silent_s)
         if not still:
             return []
         ours = workers_at(self._storage, self._study, places)
-        return [(ours[worker_id], trial_id) for worker_id, trial_id in still.items() if worker_id in ours]
+        return [(ours[worker_id], *found) for worker_id, found in still.items() if worker_id in ours]
 
     def silent_s(self, elapsed_s: float) -> float:
         """For how long no trial of the study has reported anything, as far as one could look."""

@@ -26,6 +26,7 @@ from search.analysis.ranking import (
 )
 from search.heads import head_report
 from search.records import (
+    AblationRun,
     Claim,
     Failure,
     HeadScore,
@@ -219,6 +220,29 @@ def test_without_pruning_the_rest_is_told_by_whole_trials() -> None:
     assert seen.remaining_s == pytest.approx(9 * 10 / 2), "none at work has reported yet"
     seen = snapshot(unpruned, trials[:1], claims, {}, moved={}, elapsed_s=1, finished_before=0)
     assert seen.remaining_s is None, "nobody is at work"
+
+
+def test_the_runs_of_an_ablation_are_told_by_their_own_budgets() -> None:
+    def run(number: int, state: State, budget: int, **more: object) -> TrialRecord:
+        return trial(number, state, ablation=AblationRun(arm="baseline", seed=0, budget=budget), **more)
+
+    began = NOW - datetime.timedelta(seconds=10)
+    trials = [
+        run(0, State.COMPLETE, 1_000, started=began, finished=NOW),  # 0.01 s a step
+        run(1, State.RUNNING, 16_000),
+        run(2, State.RUNNING, 4_000),
+        run(3, State.WAITING, 16_000),
+        run(4, State.WAITING, 500),
+    ]
+    five = replace(STUDY, spec=replace(SPEC, pruner="none", ablates="t"), target_trials=5)
+    reports = {101: [report(8_000, 0.5)]}  # 0.001 s a step
+    claims = [claim(number, done=number < 1) for number in range(3)]
+    seen = snapshot(five, trials, claims, reports, moved={}, elapsed_s=1, finished_before=0)
+    shared = 8_000 * 0.001 + (4_000 + 16_000 + 500) * (0.01 + 0.001) / 2
+    assert seen.remaining_s == pytest.approx(shared / 2)
+    last = replace(five, target_trials=2)
+    seen = snapshot(last, trials[:2], claims[:2], reports, moved={}, elapsed_s=1, finished_before=0)
+    assert seen.remaining_s == pytest.approx(8_000 * 0.001), "the rest of its own budget"
 
 
 def test_of_the_trials_in_a_workers_hands_the_one_that_moved_is_at_work() -> None:

@@ -23,6 +23,7 @@ from search.service.look import found_trial
 from search.service.read_ablation import ablation
 from search.study import ablation_plan
 from search.study.ablation_plan import AblationRequest
+from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.reading import open_reading
 from search.worker.context import prepare
 from search.worker.options import WorkerOptions
@@ -151,6 +152,22 @@ def test_stopped_before_the_runs_that_follow_a_choice_it_is_not_finished(
     whole = run(seeds=1, settings=("optimizer", "dropout"))
     assert (whole.finished, whole.follow, whole.behind) == (True, (), ())
     assert set(found.follow) < {each.arm.name for each in whole.settings}
+
+
+def test_the_plan_tells_the_time_with_its_evaluations(run: Ablate, url: str) -> None:
+    """An image that is evaluated takes 0.3 times as long as one that is trained on."""
+    request = AblateRequest(
+        study="twodigit",
+        design=AblationRequest(settings=("affine",), seeds=2, lengths=False, path=None),
+        options=WorkerOptions(workers=1),
+    )
+    found = service.planned(request, url)
+    with open_reading(url) as storage:
+        (report,) = storage.store.curve(found.baseline.trial_id, found.searched.spec.metric)
+    runs, steps = len(found.plan.runs), sum(each.run.budget for each in found.plan.runs)
+    reports = len(EvaluationSchedule.with_budget(found.spec, found.plan.runs[0].run.budget).rungs)
+    evaluated = runs * reports * (600 + 400)  # on validation and on training examples
+    assert found.seconds == pytest.approx((steps + 0.3 * evaluated) * report.seconds / report.step)
 
 
 def test_a_run_can_be_repeated_bit_for_bit(run: Ablate, url: str) -> None:

@@ -21,18 +21,30 @@ from snapshots import Snapshots
 from data.datasets.mnist import Mnist
 from search.analysis.pace import snapshot
 from search.errors import Interrupted, TryAgain
+from search.heads import head_report
 from search.launchers.base import Place
 from search.optuna_db.orphans import delete_orphaned_rows
 from search.optuna_db.storage import Storage, open_storage
-from search.records import Claim, Counts, Failure, NetworkSpec, State, StudyRecord, TrialRecord
+from search.records import (
+    Claim,
+    Counts,
+    Failure,
+    HeadScore,
+    NetworkSpec,
+    Scores,
+    State,
+    StudyRecord,
+    TrialRecord,
+)
 from search.service.create import RunRequest, create_or_resume
 from search.service.drive import End, _Run, _so_far, wait_for_unreachable, why_it_ended
 from search.service.look import StudyView, studies
 from search.service.other_hosts import OtherHosts
 from search.service.run import serve
 from search.service.signals import Signals
-from search.service.watched import GAP_S, Watched
+from search.service.watched import GAP_S, PATIENCE, Watched
 from search.study.active_trial import ActiveTrial
+from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.study import Study, StudyDeleted
 from search.worker.context import prepare
 from search.worker.options import WorkerOptions
@@ -126,11 +138,11 @@ def test_a_worker_hangs_only_if_one_could_see_it(
             look.snapshot(elapsed_s)
         here = Place(socket.gethostname(), os.getpid())
         elsewhere = Place("another-machine", os.getpid())
-        assert look.stalled(elapsed_s - STALL_S, [elsewhere]) == [], "its pid may be the same by chance"
-        found = look.stalled(elapsed_s - STALL_S, [elsewhere, here])
-        assert found == ([(here, asked.trial_id)] if stalled else [])
+        assert look.stalled(elapsed_s, STALL_S, [elsewhere]) == [], "its pid may be the same by chance"
+        found = look.stalled(elapsed_s, STALL_S, [elsewhere, here])
+        assert [each[:2] for each in found] == ([(here, asked.trial_id)] if stalled else [])
         monkeypatch.setattr("search.machine.machine", lambda: "00000000")
-        assert look.stalled(elapsed_s - STALL_S, [here]) == [], "it hangs on a clone of this machine"
+        assert look.stalled(elapsed_s, STALL_S, [here]) == [], "it hangs on a clone of this machine"
 
 
 def test_a_worker_that_takes_up_what_waited_for_long_does_not_hang(
@@ -156,11 +168,39 @@ def test_a_worker_that_takes_up_what_waited_for_long_does_not_hang(
         for _ in range(STALL_S // (int(GAP_S) - 1)):
             elapsed_s += int(GAP_S) - 1
             look.snapshot(elapsed_s)
-            assert look.stalled(elapsed_s - STALL_S, here) == []
+            assert look.stalled(elapsed_s, STALL_S, here) == []
         for _ in range(3):
             elapsed_s += int(GAP_S) - 1
             look.snapshot(elapsed_s)
-        assert look.stalled(elapsed_s - STALL_S, here) == [(here[0], waiting.trial_id)], "now it does"
+        (found,) = look.stalled(elapsed_s, STALL_S, here)
+        assert found[:2] == (here[0], waiting.trial_id), "now it does"
+
+
+def test_a_trial_whose_next_report_takes_long_may_be_silent_for_longer(
+    sqlite_url: str, mnist: Mnist, tmp_path: Path
+) -> None:
+    """The last report of a long run of an ablation comes half of the run after the one before."""
+    with open_storage(sqlite_url) as storage:
+        study, record = create_or_resume(storage, RunRequest(task="twodigit", trials=3), mnist)
+        first, second, *_ = EvaluationSchedule.of(record.spec).rungs
+        context = prepare(storage, study.name, mnist, tmp_path, device="cpu", threads=1)
+        claim = storage.store.claim(study.study_id, context.worker.worker_id, lease_s=60)
+        assert claim is not None
+        asked = context.study.ask(claim)
+        accuracy = HeadScore(loss=0.1, accuracy=0.5)
+        scores = Scores(heads={"first_digit": accuracy, "second_digit": accuracy}, joint=0.5)
+        rate = STALL_S / (second - first)  # seconds an image: the next report takes as long as the timeout
+        told = head_report(
+            step=first, seconds=first * rate, learning_rate=0.1, train=scores, validation=scores
+        )
+        asked.suggest()
+        asked.report(first, 0.5, told)
+        look, here = Watched(storage, study, record), [Place(socket.gethostname(), os.getpid())]
+        silent = []
+        for elapsed_s in range(0, 5 * STALL_S, int(GAP_S) - 1):
+            look.snapshot(elapsed_s)
+            silent += [found[2] for found in look.stalled(elapsed_s, STALL_S, here)]
+        assert PATIENCE * STALL_S <= silent[0] < PATIENCE * STALL_S + GAP_S
 
 
 def test_a_worker_that_nothing_can_end_keeps_its_trial_until_it_has_ended(
