@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import signal
@@ -215,15 +216,15 @@ class _Run:
     def _end_stalled(self, pool: WorkerPool, elapsed_s: float) -> None:
         """Replaces workers from whose trials no report came for too long, and fails these trials.
         Gives up where that repeats without any report between."""
-        timeout_s = self.options.stall_timeout_s
-        stalled = self.look.stalled(elapsed_s, timeout_s, pool.places)
-        for place, trial_id, silent_s in stalled:
+        stalled = self.look.stalled(elapsed_s, self.options.stall_timeout_s, pool.places)
+        for place, trial_id, limit_s in stalled:
             pool.replace(place)
-            self.study.fail(trial_id, Failure.TIMEOUT, f"no report for {silent_s:.0f} s")
+            self.study.fail(trial_id, Failure.TIMEOUT, f"no report for {limit_s:.0f} s")
             self.reaper.look(dead=_ids_of(self.storage, self.study, [place]))
-        if stalled and self.look.silent_s(elapsed_s) >= STALLS * timeout_s:
+        longest_s = max((limit_s for _, _, limit_s in stalled), default=math.inf)
+        if self.look.silent_s(elapsed_s) >= STALLS * longest_s:
             pool.gave_up = (
-                f"Trial after trial reported nothing for {timeout_s:g} s and was ended. Where a step takes "
+                f"Trial after trial reported nothing for {longest_s:.0f} s and was ended. Where a step takes "
                 "longer than that, --stall-timeout SECONDS allows it."
             )
 

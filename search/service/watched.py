@@ -163,8 +163,9 @@ class Watched:
     def stalled(
         self, elapsed_s: float, timeout_s: float, places: Collection[Place]
     ) -> list[tuple[Place, int, float]]:
-        """(place, trial id, seconds) of each worker at one of these, none of whose trials has moved or ended
-        for that time: the stall timeout, or PATIENCE times what its next report should take.
+        """(place, trial id, limit in seconds) of each worker at one of these, none of whose trials has moved
+        or ended for the limit: the timeout, or PATIENCE times what its next report should take if that is
+        longer.
 
         The trial is the one that moved last: a worker trains one at a time, the others wait.
         """
@@ -180,8 +181,9 @@ class Watched:
             since_s, trial_id = max(trials)
             silent_s = elapsed_s - max(since_s, self._turned.get(worker_id, 0.0))
             due_s = max(self._due_s.get(held, 0.0) for _, held in trials)
-            if silent_s >= max(timeout_s, PATIENCE * due_s):
-                still[worker_id] = (trial_id, silent_s)
+            limit_s = max(timeout_s, PATIENCE * due_s)
+            if silent_s >= limit_s:
+                still[worker_id] = (trial_id, limit_s)
         if not still:
             return []
         ours = workers_at(self._storage, self._study, places)

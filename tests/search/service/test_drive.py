@@ -196,11 +196,38 @@ def test_a_trial_whose_next_report_takes_long_may_be_silent_for_longer(
         asked.suggest()
         asked.report(first, 0.5, told)
         look, here = Watched(storage, study, record), [Place(socket.gethostname(), os.getpid())]
-        silent = []
+        ended = []
         for elapsed_s in range(0, 5 * STALL_S, int(GAP_S) - 1):
             look.snapshot(elapsed_s)
-            silent += [found[2] for found in look.stalled(elapsed_s, STALL_S, here)]
-        assert PATIENCE * STALL_S <= silent[0] < PATIENCE * STALL_S + GAP_S
+            ended += [(elapsed_s, limit_s) for _, _, limit_s in look.stalled(elapsed_s, STALL_S, here)]
+        (when, limit_s), *_ = ended
+        assert limit_s == pytest.approx(PATIENCE * STALL_S)
+        assert limit_s <= when < limit_s + GAP_S
+
+
+def test_a_run_gives_up_after_as_many_of_the_longer_limits(
+    sqlite_url: str, mnist: Mnist, tmp_path: Path
+) -> None:
+    """One trial that hangs is replaced, also where it was allowed three times the stall timeout."""
+    with open_storage(sqlite_url) as storage:
+        study, record = create_or_resume(storage, RunRequest(task="twodigit", trials=3), mnist)
+        run = run_of(storage, study, record, WorkerOptions(stall_timeout_s=STALL_S), clock=lambda: 0.0)
+        limit_s, silent_s = PATIENCE * STALL_S, 0.0
+        failed: list[str] = []
+        stalled = [(Place("elsewhere", 1), 7, float(limit_s))]
+        run.look = cast(
+            Watched, SimpleNamespace(stalled=lambda *_: stalled, silent_s=lambda _elapsed_s: silent_s)
+        )
+        run.study = cast(Study, SimpleNamespace(fail=lambda *told: failed.append(told[2]), study_id=1))
+        pool = SimpleNamespace(places=[], replace=lambda _: None, gave_up=None)
+        for rounds in (1, 2):
+            silent_s = rounds * limit_s
+            run._end_stalled(cast(Any, pool), silent_s)
+            assert pool.gave_up is None
+        silent_s = 3 * limit_s
+        run._end_stalled(cast(Any, pool), silent_s)
+        assert "reported nothing for 180 s" in str(pool.gave_up)
+        assert failed == ["no report for 180 s"] * 3
 
 
 def test_a_worker_that_nothing_can_end_keeps_its_trial_until_it_has_ended(
