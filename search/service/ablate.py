@@ -103,7 +103,7 @@ def planned(request: AblateRequest, storage_url: str) -> Planned:
     """What would be trained. Changes nothing. Raises UsageError and TuneError as `ablate`."""
     _check(request)
     with open_reading(storage_url) as storage:
-        return _planned(storage, storage_url, request)
+        return _planned(storage, request)
 
 
 def ablate(
@@ -123,7 +123,7 @@ def ablate(
     _check(request)
     own_record(storage_url, request.study)
     with open_reading(storage_url) as reading:
-        asked = _planned(reading, storage_url, request)
+        asked = _planned(reading, request)
     _refuse_too_long(asked, request)
     stage(OPENING)
     with open_storage(storage_url, create=False, retry_s=RETRY_S) as storage:
@@ -151,7 +151,7 @@ def _check(request: AblateRequest) -> None:
     check_options(request.options, study=request.study)
 
 
-def _planned(storage: Reading | Storage, storage_url: str, request: AblateRequest) -> Planned:
+def _planned(storage: Reading | Storage, request: AblateRequest) -> Planned:
     searched = record_of(storage, request.study)
     if not searched.spec.searches:
         what = "a confirmation" if searched.spec.confirms else "an ablation"
@@ -164,7 +164,7 @@ def _planned(storage: Reading | Storage, storage_url: str, request: AblateReques
     exhausted = is_exhausted(searched.spec, space_of(searched), trials)
     _refuse_unfinished(searched, search.counted.finished, exhausted)
     if request.trial is None:
-        baseline = baseline_now(storage_url, storage, searched)
+        baseline = baseline_now(storage, searched)
     else:
         baseline = _trial_asked_for(searched, trials, request.trial)
     if baseline is None:

@@ -60,7 +60,7 @@ def compare(storage_url: str, names: Sequence[str]) -> Compared:
             for study, reader in zip(studies[1:], readers[1:], strict=True)
         ]
         effects = _ablations(storage, records)
-        ablated = [foremost(storage_url, storage, record) for record in records]
+        ablated = [foremost(storage, record) for record in records]
     found = replace(side_by_side(studies, pairs, _digits(studies)), ablations=effects)
     names = tuple(each.record.name for each in ablated if each is not None)
     return Compared(

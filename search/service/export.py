@@ -104,7 +104,8 @@ def export(
         _refuse_without_libraries()
     elif int8:
         raise UsageError(f"{name} is of training code, and --int8 is for tune's networks: leave it out.")
-    chosen = choose(storage_url, name, trial, tell)
+    with open_reading(storage_url) as storage:
+        chosen = choose(storage, name, trial, tell)
     spec = chosen.found.record.spec
     try:
         with whole_folder(out, replace=force) as folder:

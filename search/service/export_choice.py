@@ -13,10 +13,18 @@ from search.errors import UsageError
 from search.records import CheckpointRecord, NetworkSpec, State, StudyRecord, TestEvaluation
 from search.report.words import better, count, value
 from search.service.export_files import nothing_kept
-from search.service.look import FoundTrial, best, found_trial, own_record, reader_of, view_of
-from search.service.read_ablation import ablation
-from search.service.read_confirmation import SPLITS, confirmation, intervals_of
-from search.study.reading import open_reading
+from search.service.look import (
+    FoundTrial,
+    best_in,
+    found_trial_in,
+    own_record_in,
+    reader_of,
+    record_of,
+    view_of,
+)
+from search.service.read_ablation import foremost
+from search.service.read_confirmation import SPLITS, confirmation_in, intervals_of
+from search.study.reading import Reading
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,23 +44,27 @@ class Chosen:
     """of these weights' accuracies, by split"""
 
 
-def choose(storage_url: str, name: str, number: int | None, tell: Callable[[str], None]) -> Chosen:
+def choose(storage: Reading, name: str, number: int | None, tell: Callable[[str], None]) -> Chosen:
+    """What is exported of the study of that name. number: of the trial; None for the confirmed one's best
+    run, else the best trial. tell: is given sentences on the choice.
+
+    Raises UsageError where there is no such study or trial, or it has no weights to export.
+    """
     study, found_out = name, None
     if number is None:
-        found_out = confirmation(storage_url, name)
+        found_out = confirmation_in(storage, record_of(storage, name))
         if found_out is not None and found_out.best_run is not None:
             study, number = found_out.confirmed_in, found_out.best_run.trial
             _say_whose(found_out, tell)
         else:
             if found_out is not None:
                 tell(f"{found_out.confirmed_in} has chosen no run: this is the search's own best.")
-            found_out, number = None, _best_so_far(storage_url, name, tell)
-    found = found_trial(storage_url, study, number)
-    _say_set_aside(storage_url, found, tell)
-    checkpoint = _checkpoint(storage_url, found)
-    with open_reading(storage_url) as storage:
-        test_evaluations = storage.store.test_evaluations([found.record.study_id])
-        test_attempts = storage.store.test_attempts([found.record.study_id])
+            found_out, number = None, _best_so_far(storage, name, tell)
+    found = found_trial_in(storage, study, number)
+    _say_set_aside(storage, found, tell)
+    checkpoint = _checkpoint(storage, found)
+    test_evaluations = storage.store.test_evaluations([found.record.study_id])
+    test_attempts = storage.store.test_attempts([found.record.study_id])
     return Chosen(
         found=found,
         checkpoint=checkpoint,
@@ -61,19 +73,19 @@ def choose(storage_url: str, name: str, number: int | None, tell: Callable[[str]
         ),
         test_attempts=sum(each.trial_id == found.trial.trial_id for each in test_attempts),
         confirmation=found_out,
-        ablation=_ablation(storage_url, found.record),
+        ablation=_ablation(storage, found.record),
         intervals={
             split: intervals
             for split in SPLITS
-            if (intervals := intervals_of(storage_url, found.record, found.trial.trial_id, split))
+            if (intervals := intervals_of(storage, found.record, found.trial.trial_id, split))
         },
     )
 
 
-def _ablation(storage_url: str, record: StudyRecord) -> Ablation | None:
+def _ablation(storage: Reading, record: StudyRecord) -> Ablation | None:
     """Of the search that a study belongs to; None where there is none, or the search was deleted."""
     try:
-        return ablation(storage_url, record.spec.based_on or record.name)
+        return foremost(storage, record_of(storage, record.spec.based_on or record.name))
     except UsageError:
         return None
 
@@ -97,19 +109,18 @@ def _say_whose(found_out: Confirmation, tell: Callable[[str], None]) -> None:
     )
 
 
-def _say_set_aside(storage_url: str, found: FoundTrial, tell: Callable[[str], None]) -> None:
+def _say_set_aside(storage: Reading, found: FoundTrial, tell: Callable[[str], None]) -> None:
     """That the trial, or the candidate that it repeats, does not fit the present search space."""
     search, number = found.record, found.trial.number
     if found.trial.confirming is not None and search.spec.confirms is not None:
         number = found.trial.confirming.candidate
-        known = own_record(storage_url, search.spec.confirms)
+        known = own_record_in(storage, search.spec.confirms)
         if known is None or known.created > search.created:  # it was deleted, and another one has its name
             return
         search = known
     if number not in search.spec.set_aside:
         return
-    with open_reading(storage_url) as storage:
-        leader = view_of(reader_of(storage, search), search).ranking.searched
+    leader = view_of(reader_of(storage, search), search).ranking.searched
     leads = (
         "no trial is complete in the present one yet"
         if leader is None
@@ -119,8 +130,9 @@ def _say_set_aside(storage_url: str, found: FoundTrial, tell: Callable[[str], No
     tell(f"Trial {number} of {search.name} is set aside, because the search space was changed; {leads}.")
 
 
-def _best_so_far(storage_url: str, name: str, tell: Callable[[str], None]) -> int:
-    found = best(storage_url, name)
+def _best_so_far(storage: Reading, name: str, tell: Callable[[str], None]) -> int:
+    record = record_of(storage, name)
+    found = best_in(storage, record, reader_of(storage, record))
     finished, target = found.view.counts.finished, found.view.record.target_trials
     if not found.view.record.is_finished(finished):
         tell(f"{name} has {finished} of {target} trials finished: this is the best of them so far.")
@@ -130,7 +142,7 @@ def _best_so_far(storage_url: str, name: str, tell: Callable[[str], None]) -> in
     return found.trial.number
 
 
-def _checkpoint(storage_url: str, found: FoundTrial) -> CheckpointRecord:
+def _checkpoint(storage: Reading, found: FoundTrial) -> CheckpointRecord:
     """The trial's best weights. Raises UsageError where it has none, and says how to get them."""
     from search.worker.artifacts import KEEP
 
@@ -143,8 +155,7 @@ def _checkpoint(storage_url: str, found: FoundTrial) -> CheckpointRecord:
         raise UsageError(
             f"{called} is {trial.state.value}, not finished; `tune worker {quote(name)}` continues."
         )
-    with open_reading(storage_url) as storage:
-        kept = {each.trial_id: each for each in storage.store.checkpoints(found.record.study_id)}
+    kept = {each.trial_id: each for each in storage.store.checkpoints(found.record.study_id)}
     checkpoint = kept.get(trial.trial_id)
     if checkpoint is None or all(report.step != checkpoint.step for report in found.curve):
         if not isinstance(found.record.spec, NetworkSpec):

@@ -74,11 +74,16 @@ def own_record(storage_url: str, name: str) -> StudyRecord | None:
     except ConfigError:
         return None
     with storage:
-        study_id = find_id(storage.trials, name)
-        record = None if study_id is None else storage.store.study(study_id)
-        if study_id is not None and (record is None or study_id not in storage.trials.signed()):
-            raise _foreign(storage, name)
-        return None if record is None else replace(record, name=name)
+        return own_record_in(storage, name)
+
+
+def own_record_in(storage: Reading, name: str) -> StudyRecord | None:
+    """As `own_record`, in a storage that is open."""
+    study_id = find_id(storage.trials, name)
+    record = None if study_id is None else storage.store.study(study_id)
+    if study_id is not None and (record is None or study_id not in storage.trials.signed()):
+        raise _foreign(storage, name)
+    return None if record is None else replace(record, name=name)
 
 
 def _foreign(storage: Reading | Storage, name: str) -> ConfigError:
@@ -362,29 +367,34 @@ def precision_of(trial: TrialRecord, worker: Worker | None, workers: Mapping[str
 def found_trial(storage_url: str, name: str, number: int) -> FoundTrial:
     """Trial `number` of a study. Raises UsageError where there is no such study or trial."""
     with open_reading(storage_url) as storage:
-        record = record_of(storage, name)
-        reader = reader_of(storage, record)
-        trials = {trial.number: trial for trial in reader.all()}
-        if number in {trial.number for trial in reader.foreign}:
-            raise UsageError(f"Trial {number} of {name} was added by another program: tune did not train it.")
-        if number not in trials and number in reader.left_out:
-            raise ConfigError(f"Trial {number} of {name} cannot be used: {reader.left_out[number]}.")
-        if number not in trials:
-            there = f"it has 0 to {max(trials)}" if trials else "it has none yet"
-            raise UsageError(f"There is no trial {number} in {name}; {there}.")
-        trial = trials[number]
-        first = origin(number, {each.number: each.retry_of for each in trials.values()})
-        claim = storage.store.claim_of(record.study_id, trial.trial_id)
-        workers = storage.store.workers(record.study_id)
-        worker = None if claim is None else workers.get(claim.worker_id)
-        return FoundTrial(
-            record=record,
-            trial=trial,
-            curve=storage.store.curve(trial.trial_id, record.spec.metric),
-            origin=first,
-            worker=worker,
-            precision=precision_of(trial, worker, workers),
-        )
+        return found_trial_in(storage, name, number)
+
+
+def found_trial_in(storage: Reading, name: str, number: int) -> FoundTrial:
+    """As `found_trial`, in a storage that is open."""
+    record = record_of(storage, name)
+    reader = reader_of(storage, record)
+    trials = {trial.number: trial for trial in reader.all()}
+    if number in {trial.number for trial in reader.foreign}:
+        raise UsageError(f"Trial {number} of {name} was added by another program: tune did not train it.")
+    if number not in trials and number in reader.left_out:
+        raise ConfigError(f"Trial {number} of {name} cannot be used: {reader.left_out[number]}.")
+    if number not in trials:
+        there = f"it has 0 to {max(trials)}" if trials else "it has none yet"
+        raise UsageError(f"There is no trial {number} in {name}; {there}.")
+    trial = trials[number]
+    first = origin(number, {each.number: each.retry_of for each in trials.values()})
+    claim = storage.store.claim_of(record.study_id, trial.trial_id)
+    workers = storage.store.workers(record.study_id)
+    worker = None if claim is None else workers.get(claim.worker_id)
+    return FoundTrial(
+        record=record,
+        trial=trial,
+        curve=storage.store.curve(trial.trial_id, record.spec.metric),
+        origin=first,
+        worker=worker,
+        precision=precision_of(trial, worker, workers),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -410,22 +420,27 @@ class WholeStudy:
 def whole_study(storage_url: str, name: str) -> WholeStudy:
     """A study with all its trials and curves, in a few queries. Raises UsageError where there is none."""
     with open_reading(storage_url) as storage:
-        record = record_of(storage, name)
-        reader, store = reader_of(storage, record), storage.store
-        trials = reader.all()
-        record = replace(record, exhausted=is_exhausted(record.spec, space_of(record), trials))
-        curves = store.curves([trial.trial_id for trial in trials], record.spec.metric)
-        return WholeStudy(
-            record=record,
-            trials=trials,
-            counts=reader.counted,
-            curves=curves,
-            seconds={trial_id: curve[-1].seconds for trial_id, curve in curves.items()},
-            workers=store.workers(record.study_id),
-            trained_by={
-                claim.trial_id: claim.worker_id
-                for claim in store.claims(record.study_id)
-                if claim.trial_id is not None
-            },
-            checkpoints={each.trial_id: each for each in store.checkpoints(record.study_id)},
-        )
+        return whole_study_in(storage, name)
+
+
+def whole_study_in(storage: Reading, name: str) -> WholeStudy:
+    """As `whole_study`, in a storage that is open."""
+    record = record_of(storage, name)
+    reader, store = reader_of(storage, record), storage.store
+    trials = reader.all()
+    record = replace(record, exhausted=is_exhausted(record.spec, space_of(record), trials))
+    curves = store.curves([trial.trial_id for trial in trials], record.spec.metric)
+    return WholeStudy(
+        record=record,
+        trials=trials,
+        counts=reader.counted,
+        curves=curves,
+        seconds={trial_id: curve[-1].seconds for trial_id, curve in curves.items()},
+        workers=store.workers(record.study_id),
+        trained_by={
+            claim.trial_id: claim.worker_id
+            for claim in store.claims(record.study_id)
+            if claim.trial_id is not None
+        },
+        checkpoints={each.trial_id: each for each in store.checkpoints(record.study_id)},
+    )

@@ -14,7 +14,7 @@ from search.analysis.racing import spent
 from search.errors import ConfigError
 from search.records import AblationRun, State, StudyRecord, StudySpec, TrialRecord
 from search.service.look import reader_of, record_of, retraining
-from search.service.read_confirmation import confirmation
+from search.service.read_confirmation import confirmation_in
 from search.study.grid import idle_settings
 from search.study.reading import Reading, open_reading
 
@@ -29,16 +29,16 @@ def ablation(storage_url: str, name: str) -> Ablation | None:
     that name.
     """
     with open_reading(storage_url) as storage:
-        return foremost(storage_url, storage, record_of(storage, name))
+        return foremost(storage, record_of(storage, name))
 
 
-def foremost(storage_url: str, storage: Reading, searched: StudyRecord) -> Ablation | None:
+def foremost(storage: Reading | Storage, searched: StudyRecord) -> Ablation | None:
     """The ablation of the present winner, else the one begun last, of those in which something is compared;
     where nothing is compared yet, of all. It names the others. None where there is none."""
     every = ablations(storage, searched)
     order = list(reversed(every))
     if len(every) > 1:
-        now = baseline_now(storage_url, storage, searched)
+        now = baseline_now(storage, searched)
         order.sort(key=lambda each: now is None or each.spec.baseline != now.number)
     first = None
     for record in order:
@@ -52,10 +52,10 @@ def foremost(storage_url: str, storage: Reading, searched: StudyRecord) -> Ablat
     return replace(first, others=tuple(each.name for each in every if each.name != first.record.name))
 
 
-def baseline_now(storage_url: str, storage: Reading | Storage, searched: StudyRecord) -> TrialRecord | None:
+def baseline_now(storage: Reading | Storage, searched: StudyRecord) -> TrialRecord | None:
     """The trial that an ablation would change now: the confirmed one, else the best; None where none is
     complete."""
-    confirmed = confirmation(storage_url, searched.name, intervals=False)
+    confirmed = confirmation_in(storage, searched, intervals=False)
     if confirmed is not None and confirmed.chosen is not None:
         chosen = _trial(storage, searched, confirmed.chosen)
         if chosen is not None and chosen.set_aside is None:

@@ -28,8 +28,14 @@ def confirmation(storage_url: str, name: str, *, intervals: bool = True) -> Conf
     UsageError where there is no study of that name.
     """
     with open_reading(storage_url) as storage:
-        searched = record_of(storage, name)
-        every = [stand(storage, each.name, answers=intervals) for each in confirmations(storage, searched)]
+        return confirmation_in(storage, record_of(storage, name), intervals=intervals)
+
+
+def confirmation_in(
+    storage: Reading | Storage, searched: StudyRecord, *, intervals: bool = True
+) -> Confirmation | None:
+    """As `confirmation`, in a storage that is open."""
+    every = [stand(storage, each.name, answers=intervals) for each in confirmations(storage, searched)]
     return standing.foremost([standing.confirmation(each) for each in every])
 
 
@@ -113,21 +119,22 @@ def _answers(
     )
 
 
-def intervals_of(storage_url: str, record: StudyRecord, trial_id: int, split: str) -> Intervals | None:
+def intervals_of(
+    storage: Reading | Storage, record: StudyRecord, trial_id: int, split: str
+) -> Intervals | None:
     """Of the accuracies of a trial's kept weights, over digits; None where the answers are not known."""
-    found = answers_of(storage_url, record, trial_id, split)
+    found = answers_of(storage, record, trial_id, split)
     return None if found is None else two_way.intervals(*found)
 
 
 def answers_of(
-    storage_url: str, record: StudyRecord, trial_id: int, split: str
+    storage: Reading | Storage, record: StudyRecord, trial_id: int, split: str
 ) -> tuple[Answers, Digits] | None:
     """Of a trial's kept weights, and the digits that they are about; None where they are not known."""
     spec = record.spec
     if not isinstance(spec, NetworkSpec):
         return None
-    with open_reading(storage_url) as storage:
-        answers = storage.store.answers([trial_id], split).get(trial_id)
+    answers = storage.store.answers([trial_id], split).get(trial_id)
     if answers is None:
         return None
     task = task_named(spec.task)

@@ -19,17 +19,17 @@ from search.report import ablation_words
 from search.report.one_study.material import Material
 from search.report.words import label
 from search.service.data import load_data
-from search.service.look import WholeStudy, precision_of, whole_study
+from search.service.look import WholeStudy, precision_of, whole_study_in
 from search.service.output import may_write, write
-from search.service.read_ablation import ablation
-from search.service.read_confirmation import answers_of, confirmation
+from search.service.read_ablation import foremost
+from search.service.read_confirmation import answers_of, confirmation_in
 from search.space.defaults import BY_NAME, FAMILIES, default_space
 from search.space.file import space_entries, space_toml
 from search.space.spec import space_of_spec
 from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.exploration import is_exploration_trial
 from search.study.grid import idle_settings
-from search.study.reading import open_reading
+from search.study.reading import Reading, open_reading
 from search.study.revisions import Revisions
 from search.tasks import examples_of, known_task, same_data, task_named
 from tune.conditions import OneOf, Test
@@ -85,7 +85,12 @@ def gather(storage_url: str, name: str, *, with_mistakes: bool = True) -> Materi
 
     Raises UsageError for an unknown study, TuneError for one without a single report.
     """
-    whole = whole_study(storage_url, name)
+    with open_reading(storage_url) as storage:
+        return _gather(storage, name, with_mistakes=with_mistakes)
+
+
+def _gather(storage: Reading, name: str, *, with_mistakes: bool) -> Material:
+    whole = whole_study_in(storage, name)
     record, spec = whole.record, whole.record.spec
     best = so_far(whole.trials).foremost
     if best is None or best.trial_id not in whole.curves:
@@ -105,12 +110,10 @@ def gather(storage_url: str, name: str, *, with_mistakes: bool = True) -> Materi
         without_effect=idle_settings(spec),
         exploration_trials=drawn(record, whole.trials),
         budget=EvaluationSchedule.of(spec).total,
-        mistakes=_mistakes(storage_url, whole, spec)
-        if isinstance(spec, NetworkSpec) and with_mistakes
-        else None,
-        confirmation=confirmation(storage_url, name),
-        ablation=ablation(storage_url, name),
-        answers=answers_of(storage_url, record, best.trial_id, "validation") if networks else None,
+        mistakes=_mistakes(storage, whole, spec) if isinstance(spec, NetworkSpec) and with_mistakes else None,
+        confirmation=confirmation_in(storage, record),
+        ablation=foremost(storage, record),
+        answers=answers_of(storage, record, best.trial_id, "validation") if networks else None,
         command=command_of(record, whole.trials),
         space=space_toml(spec.space) if networks else space_in_words(spec),
         moment=datetime.datetime.now(datetime.UTC),
@@ -229,7 +232,7 @@ def _recorded(whole: WholeStudy, trial_id: int, step: int) -> float | None:
     return validation_of(kept[0]).accuracy if kept else None
 
 
-def _mistakes(storage_url: str, whole: WholeStudy, spec: NetworkSpec) -> Mistakes | str:
+def _mistakes(storage: Reading, whole: WholeStudy, spec: NetworkSpec) -> Mistakes | str:
     """What the winner's weights get wrong, else why that cannot be seen."""
     best = so_far(whole.trials).foremost
     checkpoint = None if best is None else whole.checkpoints.get(best.trial_id)
@@ -238,18 +241,17 @@ def _mistakes(storage_url: str, whole: WholeStudy, spec: NetworkSpec) -> Mistake
     from search.objectives.network.error_analysis import mistakes
     from search.worker.best_weights import BestWeights, WeightsDamaged, WeightsMissing
 
-    with open_reading(storage_url) as storage:
-        weights = BestWeights.of(storage.location, whole.record, storage.store)
-        where = weights.where(checkpoint)
-        try:
-            content = weights.read(checkpoint)
-        except WeightsMissing:
-            return f"The winner's weights are not {where}; its mistakes cannot be shown."
-        except WeightsDamaged:
-            return f"The winner's weights {where} are damaged and were not used to show its mistakes."
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            return f"The winner's weights {where} cannot be read ({reason}); its mistakes cannot be shown."
+    weights = BestWeights.of(storage.location, whole.record, storage.store)
+    where = weights.where(checkpoint)
+    try:
+        content = weights.read(checkpoint)
+    except WeightsMissing:
+        return f"The winner's weights are not {where}; its mistakes cannot be shown."
+    except WeightsDamaged:
+        return f"The winner's weights {where} are damaged and were not used to show its mistakes."
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        return f"The winner's weights {where} cannot be read ({reason}); its mistakes cannot be shown."
     worker = whole.workers.get(whole.trained_by.get(best.trial_id, ""))
     precision = precision_of(best, worker, whole.workers)
     try:

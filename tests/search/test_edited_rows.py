@@ -328,6 +328,10 @@ def services(
                 shown = Showing(reading).study(study_id)
                 assert shown is None or not NOT_FINITE.search(shown.note)
 
+    def export() -> None:
+        with open_reading(url) as reading:
+            choose(reading, "first", None, lambda _: None)
+
     def resume() -> None:
         with open_storage(url, create=False) as storage:
             study, record = create_or_resume(storage, replace(REQUEST, study="first", trials=8), mnist)
@@ -351,7 +355,7 @@ def services(
     yield "report", report if page else lambda: gather(url, "first")
     yield "confirm", confirmation
     yield "dashboard", note
-    yield "export", lambda: choose(url, "first", None, lambda _: None)
+    yield "export", export
     for number in range(7):
         yield f"repeat {number}", lambda number=number: found_trial(url, "first", number)
     yield "run", resume

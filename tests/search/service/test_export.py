@@ -283,7 +283,7 @@ class TestCard:
             wanted=4,
             test_evaluations=(),
         )
-        monkeypatch.setattr(export_choice, "confirmation", lambda url, name: confirmation)
+        monkeypatch.setattr(export_choice, "confirmation_in", lambda storage, searched: confirmation)
         done = here("export", "twodigit", "--out", "confirmed", cwd=copy)
         assert done.returncode == 0
         said = done.stderr.replace(f"--trial {best['trial']}`", "--trial BEST`")
