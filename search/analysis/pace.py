@@ -119,7 +119,7 @@ def full_length_s(seen: Snapshot) -> float | None:
     None: none of these has reported yet. It is rough: the first report has the start-up in it, and other
     networks train at other rates.
     """
-    paces = [each.latest.seconds / each.latest.step for each in seen.running if each.latest]
+    paces = [each.latest.seconds_per_step for each in seen.running if each.latest]
     if not paces:
         return None
     missing = max(0, seen.target_trials - seen.counts.finished)
@@ -154,7 +154,7 @@ def _unpruned(
         for trial in trials
         if trial.state is State.COMPLETE and trial.started and trial.finished
     ]
-    rates += [(each.trial, each.latest.seconds / each.latest.step) for each in running if each.latest]
+    rates += [(each.trial, each.latest.seconds_per_step) for each in running if each.latest]
     if not rates or not running:
         return None
     telling = [rate for trial, rate in rates if not trial.reference] or [rate for _, rate in rates]
@@ -180,7 +180,7 @@ def _to_the_end(study: StudyRecord, running: Sequence[Running]) -> list[float]:
     """Seconds that each of these needs unless it is stopped: what is waited for once no new trial begins, and
     in a search that prunes as long as all the others took."""
     return [
-        (_budget(study, each.trial) - each.latest.step) * each.latest.seconds / each.latest.step
+        (_budget(study, each.trial) - each.latest.step) * each.latest.seconds_per_step
         for each in running
         if each.latest
     ]

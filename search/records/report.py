@@ -84,6 +84,11 @@ class Report:
         return self.metric.parts(self.metrics)
 
     @property
+    def seconds_per_step(self) -> float:
+        """How long a step took so far, evaluation included."""
+        return self.seconds / self.step
+
+    @property
     def worst(self) -> float:
         """The lowest of the parts."""
         return min(self.parts.values())

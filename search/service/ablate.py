@@ -311,7 +311,7 @@ def _seconds_of(
         if after.step > before.step
     ]
     if curve and not rates:
-        rates = [curve[0].seconds / curve[0].step]
+        rates = [curve[0].seconds_per_step]
     if not rates:
         return None
     reports = sum(len(EvaluationSchedule.with_budget(spec, budget).rungs) for budget in budgets)

@@ -146,7 +146,7 @@ class Watched:
         """By trial, the seconds that it needs from its last report to the next at its rate so far, and before
         its first one at the lowest rate that was seen."""
         rates = {
-            trial.trial_id: curve[-1].seconds / curve[-1].step
+            trial.trial_id: curve[-1].seconds_per_step
             for trial in running
             if (curve := curves.get(trial.trial_id))
         }

@@ -107,8 +107,7 @@ class StopPolicy:
         """Until all of these are trained to their end, on as many workers as the study has now."""
         curves = self._store.curves([trial.trial_id for trial in trials], self._study.metric)
         ahead_s = [
-            curve[-1].seconds / curve[-1].step * max(0, self._budget - curve[-1].step)
-            for curve in curves.values()
+            curve[-1].seconds_per_step * max(0, self._budget - curve[-1].step) for curve in curves.values()
         ]
         workers = len({claim.worker_id for claim in self._store.open_claims(self._study.study_id)})
         longest_s = max(ahead_s, default=0.0)  # one trial is trained by one worker
