@@ -21,7 +21,8 @@ from search.analysis.two_way import SEEDS
 from search.records import AblationRun, Confirming, Failure, State, TrialRecord
 
 TRIES = 3
-"""Failures of one run that end its candidate's race. Signals and full disks do not count."""
+"""Failures of one run that are final: of a candidate's race, of an ablation's arm. Signals and full disks do
+not count."""
 
 Values = Mapping[int, Mapping[int, float]]
 """Candidate -> seed -> score of the finished run."""
@@ -64,22 +65,27 @@ def failed(runs: Iterable[TrialRecord]) -> dict[int, TrialRecord]:
     """
     out: dict[int, TrialRecord] = {}
     for trial, tries in _failures(runs):
-        if trial.confirming is not None and (trial.failure is Failure.DIVERGED or tries >= TRIES):
+        if trial.confirming is not None and _is_final(trial, tries):
             out.setdefault(trial.confirming.candidate, trial)
     return out
 
 
 def spent(runs: Iterable[TrialRecord]) -> set[AblationRun]:
-    """Runs of an ablation that have failed for good: they caused it themselves, or failed TRIES times.
+    """Runs of an ablation that have failed for good: they diverged, or failed repeatedly.
 
-    Another seed of the same arm may do well; it is trained.
+    Another seed of the same arm may do well; it is trained. Nothing else prunes in an ablation, so a run that
+    is pruned was out by these rules, or by those of an earlier version.
     """
-    out: set[AblationRun] = set()
-    for trial, tries in _failures(runs):
-        own = trial.failure in (Failure.DIVERGED, Failure.OUT_OF_MEMORY, Failure.ERROR)
-        if trial.ablation is not None and (own or tries >= TRIES):
-            out.add(trial.ablation)
-    return out
+    every = list(runs)
+    final = {trial.ablation for trial, tries in _failures(every) if _is_final(trial, tries)}
+    final |= {trial.ablation for trial in every if trial.state is State.PRUNED}
+    return {run for run in final if run is not None}
+
+
+def _is_final(trial: TrialRecord, tries: int) -> bool:
+    """Whether a run that failed so often is not repeated. What diverged does so again, bit for bit; memory
+    may be free the next time."""
+    return trial.failure is Failure.DIVERGED or tries >= TRIES
 
 
 def has_failed(runs: Iterable[TrialRecord], run: AblationRun, *, besides: int) -> bool:

@@ -19,6 +19,7 @@ from search.analysis.intervals import wilson
 from search.analysis.standing import Stand, confirmation
 from search.heads import head_report
 from search.records import (
+    AblationRun,
     Answers,
     Confirming,
     Failure,
@@ -132,6 +133,29 @@ class TestDropping:
     ) -> None:
         found = [run(n, 4, 0, None, FAILED, failure=failure) for n, failure in enumerate(failures)]
         assert racing.in_vain(found) == ({4} if out else set())
+
+    @pytest.mark.parametrize(
+        ("failures", "final"),
+        [
+            ([Failure.DIVERGED], True),  # it would again, bit for bit
+            ([Failure.OUT_OF_MEMORY], False),  # another process may have had the memory
+            ([Failure.ERROR] * 2, False),
+            ([Failure.ERROR] * 3, True),
+            ([Failure.INTERRUPTED] * 9, False),
+        ],
+    )
+    def test_a_run_of_an_ablation_is_repeated_by_the_same_rule(
+        self, failures: list[Failure], final: bool
+    ) -> None:
+        own, other = (AblationRun(arm="baseline", seed=seed, budget=4) for seed in (0, 1))
+        found = [trial(n, None, FAILED, failure=why, ablation=own) for n, why in enumerate(failures)]
+        found.append(trial(20, None, FAILED, failure=Failure.ERROR, ablation=other))
+        assert racing.spent(found) == ({own} if final else set())
+
+    def test_a_run_that_an_earlier_version_ended_is_not_begun_again(self) -> None:
+        run = AblationRun(arm="baseline", seed=0, budget=4)
+        failed = trial(0, None, FAILED, failure=Failure.ERROR, ablation=run)
+        assert racing.spent([failed, trial(1, None, PRUNED, retry_of=0, ablation=run)]) == {run}
 
     def test_failures_on_different_seeds_do_not_add_up(self) -> None:
         found = [run(n, 4, n, None, FAILED, failure=Failure.ERROR) for n in range(5)]
