@@ -81,6 +81,8 @@ class Parameter:
     """of a regularizer or an augmentation: the value that switches it off; None: it is neither"""
     width: bool = False
     """whether a wider network has more of it"""
+    by_one: bool = False
+    """whether its neighbors are one less and one more, whatever was searched: layers, pixels"""
     trait: Trait | None = None
     """what a task must have for it to do anything; None: nothing"""
     before: Value | None = None
@@ -176,6 +178,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         default=Fixed(value=0),  # docs/decisions/016: each digit has its place, and moving only costs
         otherwise=0,
         off=0,
+        by_one=True,
     ),
     Parameter(
         name="affine",
@@ -217,6 +220,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         legal=Int(low=0, high=16),
         default=Int(low=1, high=3),
         when=_of_family("mlp"),
+        by_one=True,
     ),
     Parameter(
         name="width",
@@ -242,6 +246,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         legal=Int(low=1, high=4),
         default=Int(low=2, high=3),
         when=_of_family("conv"),
+        by_one=True,
     ),
     Parameter(
         name="stem",
@@ -251,6 +256,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         when=_of_family("conv"),
         before=1,
         otherwise=1,
+        by_one=True,
     ),
     Parameter(
         name="convolutions",
@@ -261,6 +267,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         drawn_despite=("blocks",),
         before=1,
         otherwise=1,
+        by_one=True,
     ),
     Parameter(
         name="channels",
@@ -326,6 +333,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         default=Fixed(value=1),
         when=_of_family("conv"),
         otherwise=1,
+        by_one=True,
     ),
     Parameter(
         name="hidden_taper",

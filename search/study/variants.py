@@ -30,7 +30,7 @@ MAIN = (
 """Settings of a network that an ablation changes unless it is told otherwise; of another objective all."""
 
 FEW = 8
-"""A whole number with at most this many values in its range moves by 1; others by a quarter of the range."""
+"""A whole number with at most this many steps in its range moves by one; others by a quarter of the range."""
 
 STEPS = 4
 """Steps in the range of a number, on its scale."""
@@ -153,26 +153,23 @@ def _near(spec: StudySpec, name: str, domain: Domain | None, value: Value) -> It
     networks = isinstance(spec, NetworkSpec)
     if networks and (domain is None or isinstance(domain, Fixed)):
         domain = BY_NAME[name].legal
-        if not isinstance(domain, Choice) and not BY_NAME[name].width and not _is_depth(domain):
+        if not isinstance(domain, Choice) and not BY_NAME[name].width and not BY_NAME[name].by_one:
             return  # a range that was not searched has no step
     legal = BY_NAME[name].legal if networks else domain
     match domain:
         case Choice(options=options):
             yield from (option for option in options if option != value)
         case Int() if isinstance(value, int) and isinstance(legal, Int):
-            yield from _whole_numbers(domain, legal, value, width=networks and BY_NAME[name].width)
+            width, by_one = (networks and BY_NAME[name].width, networks and BY_NAME[name].by_one)
+            yield from _whole_numbers(domain, legal, value, width=width, by_one=by_one)
         case Float() if isinstance(value, int | float) and isinstance(legal, Float):
             yield from _numbers(domain, legal, float(value))
 
 
-def _is_depth(legal: Domain) -> bool:
-    return isinstance(legal, Int) and legal.high - legal.low < 2 * FEW
-
-
-def _whole_numbers(domain: Int, legal: Int, value: int, *, width: bool) -> Iterator[int]:
-    if width or domain.log:
+def _whole_numbers(domain: Int, legal: Int, value: int, *, width: bool, by_one: bool) -> Iterator[int]:
+    if width or (domain.log and not by_one):
         near = [value / 2, value * 2.0]
-    elif domain.high - domain.low <= FEW * domain.step:
+    elif by_one or domain.high - domain.low <= FEW * domain.step:
         near = [value - domain.step, value + domain.step]
     else:
         step = (domain.high - domain.low) / STEPS

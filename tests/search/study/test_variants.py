@@ -6,7 +6,7 @@ import pytest
 
 from search.errors import UsageError
 from search.records import DeclaredSpec, Metric, Value
-from search.space.defaults import default_space
+from search.space.defaults import default_domains, default_space, with_conditions
 from search.space.file import space_entries
 from search.space.spec import declared_entries, space_of_spec
 from search.study.variants import changeable, changes, unregularized, variants
@@ -80,6 +80,13 @@ def declared(**domains: Int | Float | Choice | Fixed) -> DeclaredSpec:
 )
 def test_a_setting_moves_by_one_step(name: str, near: list[Value]) -> None:
     assert changeable(SPEC, CONV)[name] == near
+
+
+@pytest.mark.parametrize("searched", [Fixed(2), Int(1, 10), Int(1, 3)])
+def test_a_depth_moves_by_one_whatever_was_searched(searched: Fixed | Int) -> None:
+    space = Space(with_conditions({**default_domains(("mlp",)), "depth": searched}))
+    spec = network_spec(space=space_entries(space))
+    assert changeable(spec, {"model": "mlp", "depth": 2})["depth"] == [1, 3]
 
 
 @pytest.mark.parametrize("name", ["model", "number_width", "divisor"])
