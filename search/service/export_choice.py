@@ -84,10 +84,17 @@ def choose(storage: Reading, name: str, number: int | None, tell: Callable[[str]
 
 def _ablation(storage: Reading, record: StudyRecord) -> Ablation | None:
     """Of the search that a study belongs to; None where there is none, or the search was deleted."""
-    try:
-        return foremost(storage, record_of(storage, record.spec.based_on or record.name))
-    except UsageError:
-        return None
+    search = _search_of(storage, record)
+    return None if search is None else foremost(storage, search)
+
+
+def _search_of(storage: Reading, record: StudyRecord) -> StudyRecord | None:
+    """The search that a study retrains trials of, else the study itself; None where that search was deleted,
+    also where another one has its name now."""
+    if record.spec.based_on is None:
+        return record
+    found = own_record_in(storage, record.spec.based_on)
+    return None if found is None or found.created > record.created else found
 
 
 def _say_whose(found_out: Confirmation, tell: Callable[[str], None]) -> None:
@@ -112,10 +119,10 @@ def _say_whose(found_out: Confirmation, tell: Callable[[str], None]) -> None:
 def _say_set_aside(storage: Reading, found: FoundTrial, tell: Callable[[str], None]) -> None:
     """That the trial, or the candidate that it repeats, does not fit the present search space."""
     search, number = found.record, found.trial.number
-    if found.trial.confirming is not None and search.spec.confirms is not None:
+    if found.trial.confirming is not None:
         number = found.trial.confirming.candidate
-        known = own_record_in(storage, search.spec.confirms)
-        if known is None or known.created > search.created:  # it was deleted, and another one has its name
+        known = _search_of(storage, search)
+        if known is None:
             return
         search = known
     if number not in search.spec.set_aside:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +18,8 @@ from search.service.look import reader_of, record_of, retraining
 from search.service.read_confirmation import confirmation_in
 from search.study.grid import idle_settings
 from search.study.reading import Reading, open_reading
+
+_log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:  # optuna takes a while to import; commands that only look do without it
     from search.optuna_db.storage import Storage
@@ -34,7 +37,8 @@ def ablation(storage_url: str, name: str) -> Ablation | None:
 
 def foremost(storage: Reading | Storage, searched: StudyRecord) -> Ablation | None:
     """The ablation of the present winner, else the one begun last, of those in which something is compared;
-    where nothing is compared yet, of all. It names the others. None where there is none."""
+    where nothing is compared yet, of all. It names the others. None where there is none; one that cannot be
+    used is told of, and left out."""
     every = ablations(storage, searched)
     order = list(reversed(every))
     if len(every) > 1:
@@ -42,7 +46,11 @@ def foremost(storage: Reading | Storage, searched: StudyRecord) -> Ablation | No
         order.sort(key=lambda each: now is None or each.spec.baseline != now.number)
     first = None
     for record in order:
-        found = analysis.ablation(read(storage, record.name))
+        try:
+            found = analysis.ablation(read(storage, record.name))
+        except ConfigError as error:
+            _log.warning("%s", error)
+            continue
         if first is None or found.compares:
             first = found
         if found.compares:
