@@ -7,7 +7,7 @@ high, and hides what too long a training spoils. A run that failed is a result, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -17,7 +17,7 @@ from search.analysis.ablation_arms import Arm, Read, arms_of, compared, values_t
 from search.analysis.paired_arms import Comparison, GapComparison, complete_seeds
 from search.analysis.statistics import Estimate
 from search.analysis.two_way import SEEDS
-from search.records import STEP, AblationRun, Metric, NetworkSpec, StudyRecord, TrialRecord
+from search.records import STEP, AblationRun, Metric, NetworkSpec, StudyRecord, StudySpec, TrialRecord
 
 BASELINE = "baseline"
 """Name of the arm that the others are compared with."""
@@ -27,6 +27,9 @@ UNREGULARIZED = "unregularized"
 
 RATES = ("lr", "learning_rate")
 """Names of settings that an arm has a separate value of where another one asks for it."""
+
+MOST_SEEDS = 20
+"""Where every seed is judged on the same examples."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,7 +129,7 @@ class Ablation:
     def divides_anew(self) -> bool:
         """Whether each seed holds out other examples, so that none chose the winner; and intervals cover the
         sampling of examples."""
-        return isinstance(self.record.spec, NetworkSpec) and self.record.spec.folds > 0
+        return divides_anew(self.record.spec)
 
     @cached_property
     def failed(self) -> tuple[Arm, ...]:
@@ -157,6 +160,17 @@ class Ablation:
             return None
         middle = len(halves) // 2
         return sorted(one for one, _ in halves)[middle], sorted(other for _, other in halves)[middle]
+
+
+def divides_anew(spec: StudySpec) -> bool:
+    """As `Ablation.divides_anew`, of the ablation's spec."""
+    return isinstance(spec, NetworkSpec) and spec.folds > 0
+
+
+def most_seeds(spec: StudySpec) -> int:
+    """How many seeds an ablation with this spec can have. The last part of a dataset is the one on which the
+    winner was chosen."""
+    return spec.folds - 1 if isinstance(spec, NetworkSpec) and spec.folds > 0 else MOST_SEEDS
 
 
 def _half(estimate: Estimate) -> float:
@@ -208,12 +222,13 @@ def is_on_path(arm: Arm, searched: StudyRecord) -> bool:
     return arm.name.split(STEP)[0] in searched.spec.references
 
 
-def _changed(arm: Arm, reference: Arm) -> tuple[str, ...]:
-    """The settings in which two arms differ, the one first that the arm is named after."""
+def _changed(arm: Arm, reference: Arm, about: str | None = None) -> tuple[str, ...]:
+    """The settings in which two arms differ, the one first that the change is about; None: the one that the
+    arm is named after."""
     one, other = arm.settings, reference.settings
     names = [name for name in dict.fromkeys([*one, *other]) if one.get(name) != other.get(name)]
-    about = arm.name.split("=")[0].split(STEP)[-1]
-    return tuple(sorted(names, key=lambda name: name != about))
+    first = arm.name.split("=")[0] if about is None else about
+    return tuple(sorted(names, key=lambda name: name != first))
 
 
 def _settings(arms: Sequence[Arm], baseline: Arm, metric: Metric) -> tuple[Contrast, ...]:
@@ -293,17 +308,20 @@ def _paths(read: Read, arms: Sequence[Arm], asked: Sequence[AblationRun]) -> Ite
     for reference in arms:
         if reference.name in read.searched.spec.references:
             parts = [run.arm.split(STEP) for run in asked]
-            changes = {change for first, *some in parts if first == reference.name for change in some}
-            if changes:
-                yield _path(reference, arms, baseline, len(changes), read.searched.spec.metric)
+            found = {change for first, *some in parts if first == reference.name for change in some}
+            if found:
+                yield _path(reference, arms, baseline, found, read.searched.spec.metric)
 
 
-def _path(reference: Arm, arms: Sequence[Arm], baseline: Arm | None, changes: int, metric: Metric) -> Path:
-    """changes: how many lead from the reference to the baseline."""
+def _path(
+    reference: Arm, arms: Sequence[Arm], baseline: Arm | None, steps: Collection[str], metric: Metric
+) -> Path:
+    """steps: what the changes from the reference to the baseline are called, as far as runs tell."""
     own = {arm.name: arm for arm in arms if arm.name.split(STEP)[0] == reference.name}
     parts = max((name.split(STEP) for name in own), key=len)
     names = [STEP.join(parts[: count + 1]) for count in range(len(parts))]
-    changes = max(changes, len(names))  # the runs that choose may be unreadable
+    changes = max(len(steps), len(names))  # the runs that choose may be unreadable
+    last = next((step for step in steps if step not in parts), "")
     follows = len(names) < changes
     ends = [*(own.get(name) for name in names), *[None] * (changes - len(names)), baseline]
     enough = min(SEEDS, len(reference.queued))  # of more seeds, asked for later, some may be missing
@@ -317,8 +335,8 @@ def _path(reference: Arm, arms: Sequence[Arm], baseline: Arm | None, changes: in
             {arm.key: arm.scores for arm in walk}, keys, metric, also=[(keys[-1], keys[0])]
         )
         told = tuple(
-            Contrast(arm=after, reference=before, changed=_changed(after, before), found=each)
-            for each, (before, after) in zip(found, pairwise(walk), strict=False)
+            Contrast(arm=after, reference=before, changed=_changed(after, before, about), found=each)
+            for each, (before, after), about in zip(found, pairwise(walk), [*parts[1:], last], strict=False)
         )
     return Path(
         reference=reference.name,

@@ -71,9 +71,11 @@ class Arm:
     """by index of the seed, the run that failed for good"""
     queued: Mapping[int, int]
     """by index of the seed, the number of the trial that was queued for it first"""
+    chosen: str | None = None
+    """the setting that has a value of its own, chosen among several: its learning rate"""
     edge: str | None = None
-    """"smallest" or "largest" where the learning rate that was chosen for it is that of those tried: one
-    beyond may be better"""
+    """"smallest" or "largest" where the value that was chosen is that of those tried: one beyond may be
+    better"""
 
     @property
     def key(self) -> str:
@@ -131,6 +133,7 @@ def arms_of(read: Read) -> tuple[Arm, ...]:
                 name=name,
                 budget=budget,
                 settings=settings,
+                chosen=tried[name][0] if name in tried else None,
                 edge=_edge(settings, tried.get(name)),
                 runs=tuple(runs),
                 failed={run.seed: trial for run, trial in trials.items() if run in failed},

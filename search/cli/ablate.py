@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -139,22 +140,24 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _show_plan(found: Planned, workers: int, *, json: bool) -> None:
     """What would be trained, and about how long it takes."""
-    arms: dict[tuple[str, int, bool], int] = {}
-    for one in found.plan.runs:
-        key = (one.run.arm, one.run.budget, one.run.chooses)
-        arms[key] = arms.get(key, 0) + 1
+    known = [each.run for each in found.plan.runs]
+    arms = Counter((run.arm, run.budget, run.chooses) for run in known)
+    follow = Counter((run.arm, run.budget) for run in found.plan.follow)
     if json:
         print_json(
             {
                 "study": found.name,
                 "ablates": found.searched.name,
                 "baseline": found.baseline.number,
-                "runs": len(found.plan.runs),
+                "runs": len(known),
                 "done": found.done,
                 "seconds_of_one_worker": found.seconds,
                 "arms": [
                     {"arm": arm, "budget": budget, "chooses": chooses, "seeds": seeds}
                     for (arm, budget, chooses), seeds in arms.items()
+                ],
+                "follow": [
+                    {"arm": arm, "budget": budget, "seeds": seeds} for (arm, budget), seeds in follow.items()
                 ],
             }
         )
@@ -164,16 +167,26 @@ def _show_plan(found: Planned, workers: int, *, json: bool) -> None:
         [
             (short_arm(arm), amount(budget, found.spec), str(seeds), "to choose" if chooses else "")
             for (arm, budget, chooses), seeds in arms.items()
+        ]
+        + [
+            (short_arm(arm), amount(budget, found.spec), str(seeds), "follows")
+            for (arm, budget), seeds in follow.items()
         ],
         words=(0, 3),
     )
     typer.echo()
-    known, more = found.plan.steps, found.plan.more
-    follow = "follow for arms that are known when the runs that choose are finished."
+    more = ""
+    if follow:
+        steps = sum(run.budget for run in found.plan.follow)
+        one = follow.total() == 1
+        more = (
+            f" {count(follow.total(), 'run')} of {amount(steps, found.spec)} follow{'s' * one}: their "
+            "settings are known when those that choose are finished."
+        )
     say(
-        f"{count(len(found.plan.runs), 'run')} of {amount(known, found.spec)} in all, {found.done:,} of them "
-        f"finished, in the study {found.name}; the baseline is trial {found.baseline.number} of "
-        f"{found.searched.name}." + (f" {amount(more, found.spec)} more {follow}" if more else "")
+        f"{count(len(known), 'run')} of {amount(sum(run.budget for run in known), found.spec)} in all, "
+        f"{found.done:,} of them finished, in the study {found.name}; the baseline is trial "
+        f"{found.baseline.number} of {found.searched.name}.{more}"
     )
     if found.seconds is not None:
         say(

@@ -122,8 +122,9 @@ def _of_lengths(found: Ablation) -> str:
     told = "Means over the seeds, which are the small dots. "
     if any(run.training is not None for arm in found.arms for run in arm.runs):
         told += (
-            "Dashed: on training examples, without augmentation and dropout; where it rises and validation "
-            "does not, the network overfits. Unregularized: without regularization and augmentation. "
+            "Dashed: on training examples, without augmentation and dropout; where it gets better and "
+            "validation does not, the network overfits. Unregularized: without regularization and "
+            "augmentation. "
         )
     if found.metric.is_fraction and found.metric.direction is Direction.MAXIMIZE:  # as its axis has it
         what = "errors gone" if found.metric.counts_errors else "what is missing to 100 %"
@@ -174,7 +175,10 @@ def _how_to_read(found: Ablation) -> Section:
     told = [
         f"A variant differs from the baseline in one setting, and is {verb} for {length} on the same seeds.",
         "A separate learning rate was chosen for a variant on a seed that is in no result."
-        if any("own learning rate" in besides(each) for each in found.settings)
+        if any(each.arm.chosen for each in found.settings)
+        else "",
+        "What else a change brings with it (“with …”) was not tuned for it: another value may suit it better."
+        if any(", with " in besides(each) for each in found.settings)
         else "",
         "Differences are paired: the variant less the baseline on the same seed. Each is judged by its last "
         "report, not by its best one.",

@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from search.analysis import paired_arms
-from search.analysis.ablation import Ablation, Contrast, Path
+from search.analysis.ablation import Ablation, Contrast, Path, most_seeds
 from search.analysis.paired_arms import NoInterval, Verdict
 from search.analysis.statistics import Estimate
-from search.records import NetworkSpec
 from search.report.ablation_state import (
     LISTED,
     failures,
@@ -97,7 +96,7 @@ def settings_answer(found: Ablation) -> str:
     told = [unfinished(found), not_compared_yet(found), first_look(found)]
     decided = [each for each in found.settings if each.found.verdict is not None]
     if not decided:
-        return " ".join(filter(None, (*told, _largest(found))))
+        return " ".join(filter(None, (*told, _largest(found), _without_interval(found))))
     of, n = f"trial {found.baseline.number}", count(len(decided), "change")
     worse, better = _of(found, Verdict.WORSE), _of(found, Verdict.BETTER)
     if worse:
@@ -211,7 +210,7 @@ def _not_told_apart(found: Ablation) -> str:
 def _seeds_needed(found: Ablation) -> str:
     """about 7 seeds would give ±0.25 points: what would make the intervals of the settings narrower; empty
     where it cannot be told."""
-    halves, spec = found.half_widths, found.record.spec
+    halves = found.half_widths
     if halves is None:
         return ""
     reached = halves[1]
@@ -228,8 +227,9 @@ def _seeds_needed(found: Ablation) -> str:
     except ValueError:  # no width, or more seeds than anyone has
         return ""
     told = f"about {seeds:,} seeds would give ±{size(wanted, found.metric)}"
-    if isinstance(spec, NetworkSpec) and spec.folds and seeds > spec.folds - 1:
-        told += f", more than the {spec.folds - 1} that the data have room for"
+    if seeds > (most := most_seeds(found.record.spec)):
+        limit = "the data have room for" if found.divides_anew else "`--seeds` allows"
+        told += f", more than the {most} that {limit}"
     return told
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 
 from search.analysis import paired_arms
-from search.analysis.ablation import BASELINE, RATES, UNREGULARIZED, Ablation, Contrast, Path
+from search.analysis.ablation import BASELINE, UNREGULARIZED, Ablation, Contrast, Path
 from search.analysis.ablation_arms import Arm
 from search.analysis.paired_arms import Verdict
 from search.analysis.statistics import Estimate
@@ -51,7 +51,7 @@ def besides(contrast: Contrast) -> str:
         chosen = contrast.arm.settings.get(name)
         if chosen is None:
             continue
-        if name in RATES:
+        if name == contrast.arm.chosen:
             edge = f" (the {contrast.arm.edge} tried)" if contrast.arm.edge else ""
             told.append(f", at its own learning rate, {label(chosen)}{edge}")
         else:

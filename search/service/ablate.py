@@ -46,11 +46,6 @@ if TYPE_CHECKING:
 A_DAY_S = 24 * 3600.0
 """A longer plan has to be asked for twice."""
 
-MOST_SEEDS = 20
-"""Where every seed is judged on the same examples; else one for each part of them that no search was judged
-on."""
-
-
 EVALUATION_SHARE = 0.3
 """Time in which a network is evaluated on an example, in times of training on one (lab notes 032)."""
 
@@ -140,7 +135,7 @@ def ablate(
             stage(WORKERS)
             with launcher_for(request.options, storage_url) as launcher:
                 result = drive(storage, study, record, request.options, launcher, watch=watch, detach=False)
-            if not found.more or result.reason not in ("finished", "nothing to do"):
+            if not found.follow or result.reason not in ("finished", "nothing to do"):
                 return analysis.ablation(read(storage, record.name))
             ended = {each.run for each in found.runs}
 
@@ -190,6 +185,7 @@ def _planned(storage: Reading | Storage, request: AblateRequest) -> Planned:
         spec,
         baseline.settings,
         design,
+        searched_for=searched.spec.budget,
         reference=reference,
         scores=scores_of(storage, spec, runs),
         there=there,
@@ -197,7 +193,8 @@ def _planned(storage: Reading | Storage, request: AblateRequest) -> Planned:
     if len({(each.run.arm, each.run.budget) for each in found.runs}) < 2:
         raise UsageError("This plan has nothing to compare: it would train the baseline alone.")
     finished = {run.ablation for run in runs if run.state.is_finished}
-    left = [each.run.budget for each in found.runs if each.run not in finished]
+    wanted = [*(each.run for each in found.runs), *found.follow]
+    left = [run.budget for run in wanted if run not in finished]
     return Planned(
         searched=searched,
         spec=spec,
@@ -207,7 +204,7 @@ def _planned(storage: Reading | Storage, request: AblateRequest) -> Planned:
         design=design,
         plan=found,
         done=sum(each.run in finished for each in found.runs),
-        seconds=_seconds_of([*left, *_budgets_to_come(found, spec)], spec, storage, searched, baseline),
+        seconds=_seconds_of(left, spec, storage, searched, baseline),
     )
 
 
@@ -269,11 +266,14 @@ def _spec(spec: StudySpec, name: str, baseline: int) -> StudySpec:
 
 
 def _refuse_seeds(spec: StudySpec, seeds: int) -> None:
-    """A dataset's last fold is the division on which the winner was chosen."""
-    folds = spec.folds - 1 if isinstance(spec, NetworkSpec) and spec.folds else MOST_SEEDS
-    if seeds > folds:
-        why = ": each seed is judged on another part of the training data" if folds != MOST_SEEDS else ""
-        raise UsageError(f"--seeds must be from 1 to {folds}{why}, not {seeds}.")
+    most = analysis.most_seeds(spec)
+    if seeds > most:
+        why = (
+            ": each seed is judged on another part of the training data"
+            if analysis.divides_anew(spec)
+            else ""
+        )
+        raise UsageError(f"--seeds must be from 1 to {most}{why}, not {seeds}.")
 
 
 def _reference(
@@ -288,11 +288,6 @@ def _reference(
             raise UsageError(f"--path {name}: {searched.name} has no references.")
         raise UsageError(f"--path {name}: no such reference{did_you_mean(name, list(known))}.")
     return known[name].settings
-
-
-def _budgets_to_come(found: Plan, spec: StudySpec) -> list[int]:
-    """Of the runs of arms that are not known yet."""
-    return [spec.budget] * round(found.more / spec.budget)
 
 
 def _seconds_of(
@@ -344,6 +339,7 @@ def _planned_now(
         asked.spec,
         asked.baseline.settings,
         asked.design,
+        searched_for=asked.searched.spec.budget,
         reference=asked.reference,
         scores={**lost, **scores_of(storage, asked.spec, runs)},
         there=_there(reader, runs),
@@ -363,13 +359,21 @@ def _there(reader: TrialReader, runs: Sequence[TrialRecord]) -> list[MeasuredArm
     """The arms that an ablation has already, in the order in which they were queued."""
     failed = {(run.arm, run.budget) for run in racing.spent(runs) if not run.chooses}
     first: dict[tuple[str, int], int] = {}
+    seeds: dict[tuple[str, int], set[int]] = {}
     for trial in runs:
         if (run := trial.ablation) is not None and not run.chooses:
             first.setdefault((run.arm, run.budget), trial.trial_id)
+            seeds.setdefault((run.arm, run.budget), set()).add(run.seed)
     settings = reader.given_settings(first.values())
     return [
-        MeasuredArm(name=name, budget=budget, settings=settings[trial_id], failed=(name, budget) in failed)
-        for (name, budget), trial_id in first.items()
+        MeasuredArm(
+            name=arm[0],
+            budget=arm[1],
+            settings=settings[trial_id],
+            seeds=frozenset(seeds[arm]),
+            failed=arm in failed,
+        )
+        for arm, trial_id in first.items()
         if trial_id in settings
     ]
 

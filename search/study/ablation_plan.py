@@ -8,8 +8,8 @@ asked again when the runs that choose are finished, and then has the others too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from search.analysis.ablation import BASELINE, RATES
 from search.records import STEP, AblationRun, NetworkSpec, StudySpec, Value
@@ -21,8 +21,8 @@ from tune.space import Choice, Float, Int
 VARIANT_SHARE = 0.5
 """Of the search's budget, for which variants are trained."""
 
-LENGTHS = (0.25, 0.5, 2.0, 4.0)
-"""Budgets of the question about extra training, as shares of the variants' budget, beside that itself."""
+LENGTHS = (0.125, 0.25, 1.0, 2.0)
+"""Budgets of the question about extra training, as shares of the search's budget, beside that of variants."""
 
 RATED = ("optimizer", "batch_size")
 """Settings that ask for another learning rate."""
@@ -71,13 +71,8 @@ class Plan:
     runs: tuple[PlannedRun, ...]
     """in the order in which they begin: those that choose, then seed by seed, so that an ablation that is
     stopped early is a smaller one"""
-    more: int
-    """steps of the runs that are known only when the choosing ones are finished"""
-
-    @property
-    def steps(self) -> int:
-        """Of these runs together."""
-        return sum(each.run.budget for each in self.runs)
+    follow: tuple[AblationRun, ...]
+    """whose settings are known only when the runs that choose are finished"""
 
 
 Scores = Mapping[AblationRun, float | None]
@@ -91,6 +86,8 @@ class MeasuredArm:
     name: str
     budget: int
     settings: Mapping[str, Value]
+    seeds: frozenset[int]
+    """indices of those for which it is queued, or was"""
     failed: bool = False
     """whether a run of it failed for good, so that it is compared with nothing"""
 
@@ -116,30 +113,35 @@ def plan(
     settings: Mapping[str, Value],
     request: AblationRequest,
     *,
+    searched_for: int,
     reference: Mapping[str, Value] | None = None,
     scores: Scores,
     there: Sequence[MeasuredArm] = (),
 ) -> Plan:
     """The ablation of a trial.
 
-    spec: of the ablation, so that its budget is the variants'. settings: of the baseline. reference: settings
-    of the path's reference. scores: of the runs that choose, as far as they are finished. there: the arms of
-    earlier requests. They keep their settings, and get the seeds of this request too, since arms are
+    spec: of the ablation, so that its budget is the variants'. settings: of the baseline. searched_for: the
+    search's budget; where it is 1, no lengths are planned: there is nothing to train for longer. reference:
+    settings of the path's reference. scores: of the runs that choose, as far as they are finished. there: the
+    arms of earlier requests. They keep their settings, and get the seeds of this request too, since arms are
     compared on the seeds that all of them have; unless they failed. Raises UsageError for settings that
     cannot be changed.
     """
-    kept = {(arm.name, arm.budget): arm.settings for arm in there}
+    kept = {(arm.name, arm.budget): arm for arm in there}
     choosing: list[PlannedRun] = []
     arms = [_Arm(name=BASELINE, settings=settings, budget=spec.budget)]
     changed = variants(spec, settings, request.settings)
     arms += [_with_own_rate(spec, variant, choosing, scores, kept) for variant in changed]
-    lengths = [max(1, round(spec.budget * share)) for share in LENGTHS] if request.lengths else []
+    asks_lengths = request.lengths and searched_for > 1
+    lengths = [max(1, round(searched_for * share)) for share in LENGTHS] if asks_lengths else []
     longer = [budget for budget in dict.fromkeys(lengths) if budget != spec.budget]
     arms += [_Arm(name=BASELINE, settings=settings, budget=budget) for budget in longer]
     plain = unregularized(spec, settings) if request.lengths else None
     if plain is not None:
         # With one regularizer on, the variant that switches it off is the same configuration.
-        is_variant = any(variant.settings == plain.settings for variant in changed)
+        others = [each.settings for each in changed]
+        others += [arm.settings for arm in there if arm.budget == spec.budget and arm.name != plain.name]
+        is_variant = any(not changes(spec, other, plain.settings) for other in others)
         budgets = {spec.budget, max([spec.budget, *longer])} - ({spec.budget} if is_variant else set())
         arms += [_Arm(name=plain.name, settings=plain.settings, budget=budget) for budget in sorted(budgets)]
     if reference is not None and request.path is not None:
@@ -150,17 +152,20 @@ def plan(
         for arm in there
         if not arm.failed and (arm.name, arm.budget) not in asked
     ]
-    measured = [
-        PlannedRun(
-            run=AblationRun(arm=arm.name, seed=seed, budget=arm.budget),
-            settings=kept.get((arm.name, arm.budget), arm.settings),
-        )
-        for seed in range(request.seeds)
-        for arm in sorted(arms, key=lambda arm: -arm.budget)
-        if arm.settings is not None
-    ]
-    unknown = sum(arm.budget for arm in arms if arm.settings is None)
-    return Plan(runs=(*choosing, *measured), more=unknown * request.seeds)
+    measured: list[PlannedRun] = []
+    follow: list[AblationRun] = []
+    for seed in range(request.seeds):
+        for arm in sorted(arms, key=lambda arm: -arm.budget):
+            run = AblationRun(arm=arm.name, seed=seed, budget=arm.budget)
+            before = kept.get((arm.name, arm.budget))
+            if before is not None and before.failed and seed not in before.seeds:
+                continue
+            own = arm.settings if before is None else before.settings
+            if own is None:
+                follow.append(run)
+            else:
+                measured.append(PlannedRun(run=run, settings=own))
+    return Plan(runs=(*choosing, *measured), follow=tuple(follow))
 
 
 def _with_own_rate(
@@ -168,33 +173,34 @@ def _with_own_rate(
     variant: Variant,
     choosing: list[PlannedRun],
     scores: Scores,
-    kept: Mapping[tuple[str, int], Mapping[str, Value]],
+    kept: Collection[tuple[str, int]],
 ) -> _Arm:
     """A variant, with another learning rate where it asks for one; the runs that choose it are added to
-    `choosing`. kept: settings of the arms that are there, by name and budget."""
+    `choosing`. kept: the arms that are there, by name and budget."""
+    arm = _Arm(name=variant.name, settings=variant.settings, budget=spec.budget)
     rate = next((name for name in RATES if name in variant.settings), None)
     if rate is None or variant.changed[0] not in RATED:
-        return _Arm(name=variant.name, settings=variant.settings, budget=spec.budget)
+        return arm
     values = rates(spec, rate, variant.settings[rate])
     if len(values) < 2:
-        return _Arm(name=variant.name, settings=variant.settings, budget=spec.budget)
+        return arm
     runs = _of_rates(spec, variant, rate, values)
-    if (variant.name, spec.budget) in kept:  # its learning rate was chosen
+    if (arm.name, arm.budget) in kept:  # its learning rate was chosen
         choosing += [each for each in runs if each.run in scores]
-        return _Arm(name=variant.name, settings=variant.settings, budget=spec.budget)
+        return arm
     while all(each.run in scores for each in runs):
         best = max(range(len(runs)), key=lambda place: _score(scores, runs[place].run))
         if _score(scores, runs[best].run) == FAILED:
             choosing += runs
-            return _Arm(name=variant.name, settings=variant.settings, budget=spec.budget)
+            return arm
         beyond = _beyond(spec, rate, values, best) if len(values) < GRID + BEYOND else None
         if beyond is None:
             choosing += runs
-            return _Arm(name=variant.name, settings=runs[best].settings, budget=spec.budget)
+            return replace(arm, settings=runs[best].settings)
         values = sorted([*values, beyond])
         runs = _of_rates(spec, variant, rate, values)
     choosing += runs
-    return _Arm(name=variant.name, settings=None, budget=spec.budget)
+    return replace(arm, settings=None)
 
 
 def _of_rates(spec: StudySpec, variant: Variant, rate: str, values: Sequence[float]) -> list[PlannedRun]:

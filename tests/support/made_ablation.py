@@ -110,14 +110,17 @@ def made_ablation(
     winner: Mapping[str, Value] = WINNER,
     draws: int = 5,
     later: Sequence[Made] = (),
-    chooses: Mapping[str, Mapping[str, Value]] = MappingProxyType({}),
+    chooses: Mapping[str, Mapping[str, Value]] | None = None,
 ) -> Ablation:
     """Of trial 17 of a search for networks.
 
     level: the baseline's score, and its accuracy. fitted: whether accuracies on training examples are known.
     missing: runs that are asked for and not finished. draws: seed of the noise. later: arms of a second
-    round. chooses: runs that choose a learning rate or an order, each complete, with what they change.
+    round. chooses: runs that choose a learning rate or an order, each complete, with what they change; None:
+    those that chose the learning rates of these arms.
     """
+    if chooses is None:
+        chooses = chosen_rates((*arms, *later))
     spec = replace(SPEC, epochs=8, references=("course-mlp", "course-conv"), score=score)
     searched = StudyRecord(study_id=1, name=name, spec=spec, target_trials=40, created=NOW)
     of_ablation = replace(
@@ -137,6 +140,17 @@ def made_ablation(
 
     rounds = (arms, later)
     return _made(searched, of_ablation, rounds, reported, winner, seeds, missing, others, draws, chooses)
+
+
+def chosen_rates(arms: Sequence[Made]) -> dict[str, Mapping[str, Value]]:
+    """Runs that chose the learning rate of each of these arms that has another one: that rate, half and twice
+    of it."""
+    return {
+        f"{made.name}, lr={rate:g}": {**made.changed, "lr": rate}
+        for made in arms
+        if "=" in made.name and isinstance(lr := made.changed.get("lr"), float)
+        for rate in (lr, lr / 2, 2 * lr)
+    }
 
 
 ROLLING = (

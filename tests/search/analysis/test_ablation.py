@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from made_ablation import LENGTHS, PATH, VARIANTS, made_ablation
+from made_ablation import LENGTHS, PATH, VARIANTS, WINNER, Made, made_ablation
 from made_study import trial
 
 from search.analysis.ablation_arms import Arm, ArmRun, Read, arms_of, compared, rounds
@@ -116,6 +116,20 @@ class TestFollow:
         assert (path.changes, path.follows, path.measured) == (4, follows, measured)
         assert found.finished is not follows
         assert len(path.steps) == (0 if follows else 4)
+
+
+def test_the_last_step_of_a_path_is_about_the_change_that_is_left() -> None:
+    course: dict[str, Value] = {"divisor": 1, "channels": 8}
+    arms = (
+        replace(PATH[0], changed={"dropout": 0.5, **course}),
+        Made(name=f"course-conv{STEP}dropout", effect=-0.002, changed=course),
+    )
+    chooses: dict[str, dict[str, Value]] = {
+        f"course-conv{STEP}{name}": {} for name in ("dropout", "channels")
+    }
+    winner: dict[str, Value] = {"divisor": 8, **WINNER}
+    [path] = made_ablation((*VARIANTS, *arms), winner=winner, chooses=chooses).paths
+    assert [step.changed for step in path.steps] == [("dropout",), ("channels", "divisor")]
 
 
 class TestQueued:

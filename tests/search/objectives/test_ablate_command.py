@@ -76,7 +76,7 @@ def test_the_plan_is_listed_and_nothing_is_trained(tune: Tune) -> None:
     best = tune("best", "v", "--json").parsed["trial"]
     assert (found["study"], found["ablates"], found["baseline"], found["done"]) == ("v.ablate", "v", best, 0)
     budgets = sorted(each["budget"] for each in found["arms"] if each["arm"] == "baseline")
-    assert budgets == [1, 2, 4, 8, 16]  # 9 steps of the search, 4 of a variant
+    assert budgets == [1, 2, 4, 9, 18]  # 9 steps of the search, 4 of a variant
     assert {each["seeds"] for each in found["arms"]} == {3}
     assert found["runs"] == 3 * len(found["arms"])
     assert [study["study"] for study in tune("studies", "--json").parsed] == ["v"]
@@ -114,7 +114,7 @@ def test_two_ablations_are_compared(tune: Tune, folder: Path) -> None:
     found = tune("compare", *names, "--json").parsed
     assert found[0]["effects"] is None
     effects = {each["change"]: each for each in found[1]["effects"]}
-    assert {"1 step → 2 steps", "4 steps → 8 steps"} <= effects.keys()
+    assert {"1 step → 2 steps", "4 steps → 9 steps"} <= effects.keys()
     for each in effects.values():
         estimate = each["this_minus_first"]
         assert estimate["value"] == pytest.approx(each["this"] - each["first"])
@@ -122,12 +122,12 @@ def test_two_ablations_are_compared(tune: Tune, folder: Path) -> None:
         assert each["differs"] == (not estimate["low"] <= 0 <= estimate["high"])
     printed = tune("compare", *names, "--out", "page.html")
     page = (folder / "page.html").read_text()
-    assert "4 steps → 8 steps" in page
+    assert "4 steps → 9 steps" in page
     assert "changes in common with" in page
     assert "Best so far" not in page
     assert "AT EQUAL BUDGETS" not in printed.stdout
     assert "EFFECTS OF CHANGES" in printed.stdout
-    assert "4 steps → 8 steps" in printed.stdout
+    assert "4 steps → 9 steps" in printed.stdout
     assert "have no change in common" not in printed.stderr
     assert "in common" in printed.stderr or "that both measured" in printed.stderr
     assert "less the best of" not in printed.stderr, "their bests are of other budgets"
@@ -156,7 +156,7 @@ def test_the_present_winners_ablation_is_told_once_it_compares_something(
     tune("ablate", "v", "--trial", str(third), *push)
     assert told() == (winner, {"v.ablate", f"v.ablate-{second}", f"v.ablate-{third}"})
     chosen = SimpleNamespace(chosen=second)
-    monkeypatch.setattr(read_ablation, "confirmation", lambda *_args, **_more: chosen)
+    monkeypatch.setattr(read_ablation, "confirmation_in", lambda *_args, **_more: chosen)
     assert told()[0] == second, "the confirmed one is the winner"
     chosen.chosen = 999
     assert told()[0] == winner
@@ -186,6 +186,30 @@ def test_an_ablation_of_a_study_that_was_deleted_and_made_again_is_refused(tune:
     assert refused.returncode == 78
     assert "older study v, which was deleted" in refused.stderr
     assert f"`tune delete {names[0]}` makes room" in refused.stderr
+
+
+def test_an_ablation_of_a_trial_that_cannot_be_used_is_left_out_of_the_report(
+    tune: Tune, folder: Path, tmp_path: Path
+) -> None:
+    winner, other = sorted(
+        (each for each in tune("trials", "v", "--json").parsed if each["state"] == "complete"),
+        key=lambda each: float(each["value"]),
+    )[:2]
+    for trial in (winner, other):
+        number = str(trial["trial"])
+        tune("ablate", "v", "--trial", number, "--settings", "push", "--seeds", "1", *ONE, "--json")
+    with closing(sqlite3.connect(folder / "studies.db")) as connection, connection:
+        of_baseline = (
+            "trial_id = (SELECT trial_id FROM trials JOIN studies USING (study_id) "
+            "WHERE study_name = 'v' AND number = ?)"
+        )
+        connection.execute(f"DELETE FROM trial_params WHERE {of_baseline}", (winner["trial"],))
+    done = tune("report", "v", "--out", str(tmp_path / "page.html"))
+    assert done.returncode == 0
+    assert f"Trial {winner['trial']} of v, which " in done.stderr
+    found = read_ablation.ablation(f"sqlite:///{folder / 'studies.db'}", "v")
+    assert found is not None
+    assert found.baseline.number == other["trial"]
 
 
 def test_searches_that_are_compared_lead_to_their_ablations(tune: Tune, folder: Path) -> None:

@@ -71,6 +71,7 @@ class TestSettings:
 
     def test_a_width_that_the_data_have_no_room_for_is_told(self) -> None:
         assert "more than the 9 that the data have room for" in words(made_ablation(noise=0.002))
+        assert "more than the 20 that `--seeds` allows" in words(made_ablation(noise=0.01, folds=0))
 
     def test_an_arm_with_a_learning_rate_of_its_own_says_so(self) -> None:
         found = made_ablation()
@@ -154,9 +155,23 @@ class TestSeeds:
         assert {row[header.index("verdict")] for row in rows[1:]} == {"too few seeds"}
         assert all(" to " in row[header.index("pointwise 95 %")] for row in rows[1:])
 
+    def test_scores_that_ignore_the_seed_have_no_verdicts_and_the_short_answer_says_so(self) -> None:
+        found = made_ablation([VARIANTS[0], VARIANTS[4], VARIANTS[6]], noise=0.0)
+        assert {each.found.verdict for each in found.settings} == {None}
+        assert "which leaves no spread to test and no verdict: " in settings_answer(found)
+
+    def test_a_learning_rate_that_nobody_chose_is_not_called_the_arms_own(self) -> None:
+        arms = (VARIANTS[0], VARIANTS[1], VARIANTS[4])
+        assert "optimizer adamw rather than sgd, at its own learning rate, 0.0188" in words(
+            made_ablation(arms)
+        )
+        told = words(made_ablation(arms, chooses={}))
+        assert "optimizer adamw rather than sgd, with lr 0.0188" in told
+        assert "own learning rate" not in told
+
     def test_an_unfinished_ablation_says_how_much_is_missing(self) -> None:
         found = made_ablation(missing=5)
-        assert (found.wanted - found.finished_runs, found.wanted) == (5, 59)
+        assert (found.wanted - found.finished_runs, found.wanted) == (5, 68)
         SENTENCES.check("an unfinished ablation", [line(found, "The ablation is not finished")])
 
     def test_before_a_run_is_queued_nothing_is_missing_but_all(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 
@@ -29,7 +30,7 @@ EPOCH = 36_000
 
 
 def planned(request: AblationRequest) -> Plan:
-    return plan(ABLATION, CONV, request, scores={})
+    return plan(ABLATION, CONV, request, searched_for=8 * EPOCH, scores={})
 
 
 def measured(found: Plan) -> list[AblationRun]:
@@ -62,7 +63,10 @@ def test_an_optimizer_waits_for_its_learning_rate() -> None:
     request = AblationRequest(settings=("optimizer", "dropout"), seeds=3, lengths=False)
     found = planned(request)
     assert not any("optimizer" in run.arm for run in measured(found))
-    assert found.more == 3 * 3 * 4 * EPOCH  # optimizers × seeds × epochs
+    assert {(run.arm, run.budget) for run in found.follow} == {
+        (f"optimizer={name}", 4 * EPOCH) for name in ("sgd", "nesterov", "adam")
+    }
+    assert [run.seed for run in found.follow] == [0] * 3 + [1] * 3 + [2] * 3
     assert len(choosing(found)) == 3 * 5
     assert {each.run.budget for each in choosing(found)} == {2 * EPOCH}
 
@@ -79,10 +83,10 @@ def chosen(best: float, *, tried: int) -> dict[str, Value]:
         for each in choosing(found):
             worse = abs(math.log(float(each.settings["lr"]) / best))
             scores[each.run] = None if "nesterov" in each.run.arm else -worse
-        found = plan(ABLATION, CONV, RATES, scores=scores)
-        if not found.more:
+        found = plan(ABLATION, CONV, RATES, searched_for=8 * EPOCH, scores=scores)
+        if not found.follow:
             break
-    assert found.more == 0
+    assert not found.follow
     assert {sum(name in each.run.arm for each in choosing(found)) for name in ("=sgd", "=adam")} == {tried}
     assert len(choosing(found)) == 2 * tried + 5  # all of Nesterov's failed: there is no end to go beyond
     return {each.run.arm: each.settings["lr"] for each in found.runs if not each.run.chooses}
@@ -122,9 +126,9 @@ def declared(**domains: Domain) -> DeclaredSpec:
 def test_rates_of_training_code_stay_in_its_range() -> None:
     spec = declared(lr=Float(1e-3, 0.05, log=True), optimizer=Choice(["sgd", "adam"]))
     settings = {"lr": 0.05, "optimizer": "adam"}
-    first = plan(spec, settings, RATES, scores={})
+    first = plan(spec, settings, RATES, searched_for=8, scores={})
     scores = {each.run: float(each.settings["lr"]) for each in choosing(first)}
-    found = plan(spec, settings, RATES, scores=scores)
+    found = plan(spec, settings, RATES, searched_for=8, scores=scores)
     assert len(choosing(found)) == 5
     assert {each.run.arm: each.settings["lr"] for each in found.runs if not each.run.chooses} == {
         "baseline": 0.05,
@@ -132,11 +136,18 @@ def test_rates_of_training_code_stay_in_its_range() -> None:
     }
 
 
+def there_is(
+    name: str, settings: Mapping[str, Value], *, budget: int = 4 * EPOCH, failed: bool = False
+) -> MeasuredArm:
+    """An arm that an earlier call trained on the first two seeds."""
+    return MeasuredArm(name=name, budget=budget, settings=settings, seeds=frozenset({0, 1}), failed=failed)
+
+
 def test_an_arm_keeps_the_settings_that_it_was_measured_with() -> None:
     scores = {each.run: float(each.settings["lr"]) for each in choosing(planned(RATES))}
     settings: dict[str, Value] = {**CONV, "optimizer": "sgd", "lr": 0.05, "momentum": 0.5}
-    there = [MeasuredArm(name="optimizer=sgd", budget=4 * EPOCH, settings=settings)]
-    found = plan(ABLATION, CONV, replace(RATES, seeds=5), scores=scores, there=there)
+    there = [there_is("optimizer=sgd", settings)]
+    found = plan(ABLATION, CONV, replace(RATES, seeds=5), searched_for=8 * EPOCH, scores=scores, there=there)
     sgd = [each for each in found.runs if each.run.arm == "optimizer=sgd"]
     assert [each.settings for each in sgd] == [settings] * 5
     beyond = [each for each in choosing(found) if each.run not in scores]
@@ -145,12 +156,12 @@ def test_an_arm_keeps_the_settings_that_it_was_measured_with() -> None:
 
 def test_arms_that_are_there_get_the_seeds_too_unless_they_failed() -> None:
     there = [
-        MeasuredArm(name="baseline", budget=8 * EPOCH, settings=CONV),
-        MeasuredArm(name="blocks=2", budget=4 * EPOCH, settings={**CONV, "blocks": 2}),
-        MeasuredArm(name="blocks=4", budget=4 * EPOCH, settings={**CONV, "blocks": 4}, failed=True),
+        there_is("baseline", CONV, budget=8 * EPOCH),
+        there_is("blocks=2", {**CONV, "blocks": 2}),
+        there_is("blocks=4", {**CONV, "blocks": 4}, failed=True),
     ]
     request = AblationRequest(settings=("dropout",), seeds=2, lengths=False)
-    found = plan(ABLATION, CONV, request, scores={}, there=there)
+    found = plan(ABLATION, CONV, request, searched_for=8 * EPOCH, scores={}, there=there)
     asked = measured(planned(request))
     added = [each for each in found.runs if each.run not in asked]
     assert {(each.run.arm, each.run.budget, each.run.seed) for each in added} == {
@@ -159,6 +170,14 @@ def test_arms_that_are_there_get_the_seeds_too_unless_they_failed() -> None:
         for seed in (0, 1)
     }
     assert all(each.settings["blocks"] == 2 for each in added if each.run.arm == "blocks=2")
+
+
+def test_an_arm_that_failed_gets_no_further_seeds_when_it_is_asked_for_again() -> None:
+    there = [there_is("baseline", CONV), there_is("dropout=0.0", {**CONV, "dropout": 0.0}, failed=True)]
+    request = AblationRequest(settings=("dropout",), seeds=4, lengths=False)
+    found = measured(plan(ABLATION, CONV, request, searched_for=8 * EPOCH, scores={}, there=there))
+    assert [run.seed for run in found if run.arm == "dropout=0.0"] == [0, 1]
+    assert [run.seed for run in found if run.arm == "baseline"] == [0, 1, 2, 3]
 
 
 def test_a_run_that_chooses_is_asked_once() -> None:
@@ -202,8 +221,14 @@ def test_rates_of_training_code_are_of_its_domain(domain: Domain, now: Value, fo
 def test_a_learning_rate_without_two_numbers_is_like_any_other_setting(options: list[Value]) -> None:
     spec = declared(learning_rate=Choice(options), batch_size=Choice([32, 64]))
     settings: dict[str, Value] = {"learning_rate": "constant", "batch_size": 32}
-    found = plan(spec, settings, AblationRequest(settings=("batch_size",), seeds=1, lengths=False), scores={})
-    assert (choosing(found), found.more) == ([], 0)
+    found = plan(
+        spec,
+        settings,
+        AblationRequest(settings=("batch_size",), seeds=1, lengths=False),
+        searched_for=8,
+        scores={},
+    )
+    assert (choosing(found), found.follow) == ([], ())
     assert [each.settings for each in found.runs] == [settings, {**settings, "batch_size": 64}]
 
 
@@ -212,11 +237,11 @@ def test_rates_of_networks_stay_legal() -> None:
     assert rates(spec, "lr", 50.0) == [5.56, 16.7, 50.0, 100.0]
     settings: dict[str, Value] = {**CONV, "lr": 50.0}
     scores: dict[AblationRun, float | None] = {}
-    found = plan(spec, settings, RATES, scores=scores)
+    found = plan(spec, settings, RATES, searched_for=8 * EPOCH, scores=scores)
     while any(each.run not in scores for each in choosing(found)):
         scores |= {each.run: float(each.settings["lr"]) for each in choosing(found)}
-        found = plan(spec, settings, RATES, scores=scores)
-    assert found.more == 0
+        found = plan(spec, settings, RATES, searched_for=8 * EPOCH, scores=scores)
+    assert not found.follow
     assert max(float(each.settings["lr"]) for each in choosing(found)) == 100.0
 
 
@@ -228,13 +253,13 @@ def test_rates_of_networks_are_those_that_were_searched() -> None:
 def test_a_path_needs_the_order_first() -> None:
     reference = TASKS["twodigit"].references["course-conv"]
     request = AblationRequest(settings=("dropout",), seeds=1, lengths=False, path="course-conv")
-    found = plan(ABLATION, CONV, request, reference=reference, scores={})
+    found = plan(ABLATION, CONV, request, searched_for=8 * EPOCH, reference=reference, scores={})
     alone = choosing(found)
     assert all(each.run.arm.startswith("course-conv + ") for each in alone)
     assert "course-conv + optimizer" in {each.run.arm for each in alone}
     assert "course-conv + lr" not in {each.run.arm for each in alone}  # it comes with the optimizer
     scores = {each.run: 0.9 + (0.05 if each.run.arm.endswith("dropout") else 0.0) for each in alone}
-    found = plan(ABLATION, CONV, request, reference=reference, scores=scores)
+    found = plan(ABLATION, CONV, request, searched_for=8 * EPOCH, reference=reference, scores=scores)
     path = {each.run.arm: each.settings for each in found.runs if each.run.arm.startswith("course-conv")}
     walk = sorted((arm for arm in path if not any(each.run.arm == arm for each in alone)), key=len)
     assert walk[0] == "course-conv"
@@ -258,44 +283,52 @@ def test_a_path_to_another_family_takes_its_settings_in_one_step(one: str, other
     assert steps.keys().isdisjoint({"channels", "growth", "divisor"})
 
 
-def test_another_objective_has_whole_steps_and_all_its_settings() -> None:
-    spec = DeclaredSpec(
+def valley(budget: int, **domains: Domain) -> DeclaredSpec:
+    """Of an ablation whose variants have this budget."""
+    return DeclaredSpec(
         objective="valley",
         metric=Metric(name="height"),
         unit="step",
-        budget=3,
-        space=declared_entries(Space(x=Float(0.0, 1.0), kind=Choice(["a", "b"]))),
+        budget=budget,
+        space=declared_entries(Space(domains)),
         seed=0,
         sampler="random",
         pruner="none",
     )
-    found = plan(spec, {"x": 0.5, "kind": "a"}, AblationRequest(seeds=1), scores={})
-    assert {(each.run.arm, each.run.budget) for each in found.runs} == {
-        ("baseline", 1),
-        ("baseline", 2),
-        ("baseline", 3),
-        ("baseline", 6),
-        ("baseline", 12),
-        ("x=0.25", 3),
-        ("x=0.75", 3),
-        ("kind=b", 3),
-    }
+
+
+@pytest.mark.parametrize(
+    ("searched_for", "lengths"),
+    [
+        (1, []),  # there is nothing to run for longer
+        (2, [1, 2, 4]),
+        (3, [1, 2, 3, 6]),
+        (5, [1, 2, 5, 10]),
+        (7, [1, 2, 4, 7, 14]),
+        (20, [2, 5, 10, 20, 40]),
+    ],
+)
+def test_another_objective_has_all_its_settings_and_shares_of_its_budget(
+    searched_for: int, lengths: list[int]
+) -> None:
+    spec = valley(1, x=Float(0.0, 1.0), kind=Choice(["a", "b"]))
+    spec = replace(spec, budget=variant_budget(replace(spec, budget=searched_for))[0])
+    request = AblationRequest(seeds=1)
+    found = plan(spec, {"x": 0.5, "kind": "a"}, request, searched_for=searched_for, scores={})
+    baseline = {each.run.budget for each in found.runs if each.run.arm == "baseline"}
+    assert baseline == {spec.budget, *lengths}
+    others = {(each.run.arm, each.run.budget) for each in found.runs if each.run.arm != "baseline"}
+    assert others == {(arm, spec.budget) for arm in ("x=0.25", "x=0.75", "kind=b")}
 
 
 def test_what_a_variant_trains_already_is_not_trained_once_more() -> None:
-    spec = DeclaredSpec(
-        objective="valley",
-        metric=Metric(name="height"),
-        unit="step",
-        budget=3,
-        space=declared_entries(Space(decay=Float(0.0, 1.0, off=0.0), dropout=Float(0.0, 1.0, off=0.0))),
-        seed=0,
-        sampler="random",
-        pruner="none",
-    )
+    spec = valley(3, decay=Float(0.0, 1.0, off=0.0), dropout=Float(0.0, 1.0, off=0.0))
 
-    def arms(**settings: float) -> list[tuple[str, int]]:
-        found = plan(spec, settings, AblationRequest(seeds=1), scores={})
+    def arms(
+        *there: MeasuredArm, names: tuple[str, ...] | None = None, **settings: float
+    ) -> list[tuple[str, int]]:
+        request = AblationRequest(seeds=1, settings=names)
+        found = plan(spec, settings, request, searched_for=6, scores={}, there=there)
         return sorted((each.run.arm, each.run.budget) for each in found.runs if each.run.arm != "baseline")
 
     both = arms(decay=0.5, dropout=0.5)
@@ -303,3 +336,7 @@ def test_what_a_variant_trains_already_is_not_trained_once_more() -> None:
     one = arms(decay=0.5, dropout=0.0)
     assert ("decay=0.0", 3) in one
     assert [budget for arm, budget in one if arm == "unregularized"] == [12]
+    earlier = there_is("decay=0.0", {"decay": 0.0, "dropout": 0.0}, budget=3)
+    later = arms(earlier, names=("dropout",), decay=0.5, dropout=0.0)
+    assert ("decay=0.0", 3) in later
+    assert [budget for arm, budget in later if arm == "unregularized"] == [12]
