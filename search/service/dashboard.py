@@ -5,6 +5,8 @@ Changes nothing: what is shown beside Optuna's tables is made at each request (d
 from __future__ import annotations
 
 import datetime
+import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -65,7 +67,7 @@ def serve(storage_url: str, *, host: str, port: int, ready: Ready) -> None:
         storage = open_undisturbing(storage_url, showing.study, reading.store.database, threads=THREADS)
         uploads = reading.location.artifacts / "uploads"
         app = wsgi(storage, artifact_store=ShownFiles(showing.file, uploads))
-        app = while_storage_is_there(_tolerant(app), reading)
+        app = while_storage_is_there(without_renaming(_tolerant(app), reading), reading)
         try:
             with Server(app, host=host, port=port, max_body=MAX_BODY, page="/dashboard/") as server:
                 ready(server.address)
@@ -79,6 +81,24 @@ def _tolerant(app: WSGIApplication) -> WSGIApplication:
 
     def answer(environment: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         return app({"HTTP_ACCEPT_ENCODING": "identity", **environment}, start_response)
+
+    return answer
+
+
+RENAMING = re.compile(r"/api/studies/(\d+)/rename/?")
+
+
+def without_renaming(app: WSGIApplication, reading: Reading) -> WSGIApplication:
+    """The app, which renames no study of tune's: it would copy what Optuna knows of it under the new name,
+    and delete the study, with the learning curves and weights that only tune knows."""
+
+    def answer(environment: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        asked = RENAMING.fullmatch(environment.get("PATH_INFO", ""))
+        if asked is None or int(asked[1]) not in reading.trials.signed():
+            return app(environment, start_response)
+        start_response("403 Forbidden", [("Content-Type", "application/json")])
+        reason = "A study of tune's cannot be renamed: others may refer to it by name."
+        return [json.dumps({"reason": reason}).encode()]
 
     return answer
 

@@ -43,7 +43,7 @@ from search.records import (
 from search.report.dashboard_notes import study_card
 from search.serve.sender import for_its_own_page, only_here
 from search.serve.server import THREADS, Server
-from search.service.dashboard import Showing
+from search.service.dashboard import Showing, without_renaming
 from search.service.dashboard_storage import ShownFiles, open_undisturbing
 from search.study.reading import open_reading
 
@@ -99,13 +99,12 @@ def dashboard(finished: Path, tmp_path: Path) -> Iterator[Dashboard]:
     with open_reading(url) as reading:
         showing = Showing(reading)
         storage = open_undisturbing(url, showing.study, reading.store.database, threads=1)
+        uploads = reading.location.artifacts / "uploads"
         yield Dashboard(
             folder=tmp_path,
             showing=showing,
             app=for_its_own_page(
-                wsgi(
-                    storage, artifact_store=ShownFiles(showing.file, reading.location.artifacts / "uploads")
-                ),
+                without_renaming(wsgi(storage, artifact_store=ShownFiles(showing.file, uploads)), reading),
                 host="127.0.0.1",
                 address="http://127.0.0.1:8080/dashboard/",
             ),
@@ -189,6 +188,19 @@ def test_weights_stay_when_a_study_is_deleted(dashboard: Dashboard) -> None:
     assert answer.status == 204
     assert len(list(dashboard.folder.rglob("*-twodigit-*/*.safetensors"))) == 4
     assert [each["study_id"] for each in dashboard.ask("/api/studies").parsed["study_summaries"]] == [2, 3]
+
+
+def test_a_study_of_tunes_is_not_renamed(dashboard: Dashboard) -> None:
+    """The dashboard would copy Optuna's half of it, and delete both."""
+    names = [each["study_name"] for each in dashboard.ask("/api/studies").parsed["study_summaries"]]
+    answer = dashboard.ask("/api/studies/1/rename", "POST", study_name="another")
+    assert answer.status == 403
+    assert "cannot be renamed" in json.loads(answer.body)["reason"]
+    listed = dashboard.ask("/api/studies").parsed["study_summaries"]
+    assert [each["study_name"] for each in listed] == names
+    url = f"sqlite:///{dashboard.folder / 'studies.db'}"
+    optuna.create_study(storage=url, study_name="other").optimize(lambda trial: trial.number, n_trials=1)
+    assert dashboard.ask("/api/studies/4/rename", "POST", study_name="another").status == 201
 
 
 def test_what_a_person_adds_is_kept_apart_and_can_go(dashboard: Dashboard) -> None:
