@@ -280,7 +280,8 @@ def serve(
 
     `watching` makes a view for each study. A storage that is away is waited for, as is a study that does not
     exist yet; a study whose run fails is left alone for SHELVED_S, and `tell` is told. Raises Interrupted
-    after a signal, and ConfigError for a storage that is not tune's.
+    after a signal, and ConfigError for a storage that is not tune's, or where the `only` study cannot be
+    worked on as it is.
     """
     from search.service.signals import Signals
 
@@ -309,10 +310,10 @@ def serve(
                 assert name is not None, "it is the study that needs it"
                 tell(f"{name}: {error}")
                 shelved[name] = time.monotonic()
-            except (Interrupted, ConfigError):
+            except Interrupted:
                 raise
             except TuneError as error:
-                if name is None:
+                if name is None or (only is not None and isinstance(error, ConfigError)):
                     raise
                 tell(f"{name}: {error}")
                 shelved[name] = time.monotonic()

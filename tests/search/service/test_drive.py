@@ -20,7 +20,7 @@ from snapshots import Snapshots
 
 from data.datasets.mnist import Mnist
 from search.analysis.pace import snapshot
-from search.errors import Interrupted, TryAgain
+from search.errors import ConfigError, Interrupted, TryAgain
 from search.heads import head_report
 from search.launchers.base import Place
 from search.optuna_db.orphans import delete_orphaned_rows
@@ -425,6 +425,32 @@ def test_a_worker_for_ever_waits_for_a_storage_before_it_says_that_a_study_is_mi
         "Waiting for a study with trials left to do.",
         "There is no study later yet; waiting for it.",
     ]
+
+
+def test_a_study_that_cannot_be_worked_on_as_it_is_keeps_no_other_waiting(
+    sqlite_url: str, plain_spec: NetworkSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one whose training code declares another budget since."""
+    monkeypatch.setattr("search.service.run.LOOK_S", 0.01)
+    with open_storage(sqlite_url) as storage:
+        for name in ("older", "newer"):
+            Study.create(storage, name, plain_spec, 1)
+    begun: list[str] = []
+
+    def joined(name: str, *_args: object, **_more: object) -> None:
+        begun.append(name)
+        if name == "older":
+            raise ConfigError("The code declares a budget of 30, the study has 20.")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("search.service.run.join", joined)
+    said: list[str] = []
+    with pytest.raises(Interrupted):
+        serve(sqlite_url, WorkerOptions(), only=None, watching=nullcontext, tell=said.append)
+    assert begun == ["older", "newer"]
+    assert said[0] == "older: The code declares a budget of 30, the study has 20."
+    with pytest.raises(ConfigError, match="declares a budget"):
+        serve(sqlite_url, WorkerOptions(), only="older", watching=nullcontext, tell=said.append)
 
 
 @pytest.mark.parametrize("by", ["optuna-dashboard", "tune delete"])
