@@ -63,10 +63,11 @@ def delete(
             return None
         if not force:
             _refuse_in_use(storage, record)  # the answer to the question may have taken long
-        files = files_of(storage.store, record, storage.location)  # workers may have joined meanwhile
+        # Files first: if this process is killed in between, the same command finds the rest by the rows.
+        left = files_of(storage.store, record, storage.location).delete()  # workers may have joined meanwhile
         if not delete_study(storage.trials.database, record.study_id, created=record.created):
-            raise TryAgain(f"{name} was deleted or made again meanwhile; nothing was deleted now.")
-        return files.delete()
+            raise TryAgain(f"{name} was deleted or made again meanwhile; no more was deleted now.")
+        return left
 
 
 def delete_what_others_left(storage: Storage, tell: Callable[[str], None]) -> None:

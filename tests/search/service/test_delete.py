@@ -419,6 +419,25 @@ class TestWhatRemains:
         }
 
 
+def test_a_deletion_that_was_killed_in_the_middle_is_finished_by_the_same_command(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the rows nobody would find the files again."""
+    url = f"sqlite:///{folder / 'studies.db'}"
+
+    def killed(*_arguments: object, **_more: object) -> bool:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("search.service.delete.delete_study", killed)
+        with pytest.raises(KeyboardInterrupt):
+            delete(url, "twodigit", force=True, agree=lambda losses: True)
+    assert kept(folder, "twodigit") == set()
+    assert delete(url, "twodigit", force=True, agree=lambda losses: True) is not None
+    with opened(folder) as storage:
+        assert Study.find(storage, "twodigit") is None
+
+
 def test_files_of_a_study_that_optuna_deleted_go_with_the_next_run(
     folder: Path, here: Command, mnist: Mnist
 ) -> None:
