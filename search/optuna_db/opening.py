@@ -61,6 +61,7 @@ def open_tables(
         found = look(store.database.engine, create=create, plain=plain)
         store.may_lack_tables = plain and found.version is None
         if found.version is not None and found.version < tables.SCHEMA_VERSION:
+            refuse_damaged(store.database.engine)
             upgrade(store.database.engine, backed_up=backed_up)
         return found.is_whole
 

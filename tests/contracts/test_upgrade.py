@@ -229,6 +229,16 @@ def test_a_number_that_was_unreadable_stays_so(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_damaged_file_is_not_upgraded(tmp_path: Path) -> None:
+    path = read_sql(tmp_path / "studies.db", SCHEMA_5)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    with pytest.raises(ConfigError, match="it was not changed"):
+        trials(f"sqlite:///{path}", "old")
+    assert path.read_bytes() == whole[:-100]
+    assert [each.name for each in tmp_path.iterdir()] == ["studies.db"]
+
+
 @pytest.mark.parametrize("database", ["postgresql_url", "mysql_url"])
 def test_copying_the_reports_on_a_server_is_resumed(
     request: pytest.FixtureRequest, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
