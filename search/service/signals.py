@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Signals:
     """Remembers the first signal; the second SIGINT ends the process at once, as impatience demands.
 
-    A block inside another one begins with what that has received.
+    A block inside another one begins with what that has received, and leaves it what it has received itself.
     """
 
     def __init__(self) -> None:
@@ -47,6 +47,9 @@ class Signals:
     ) -> None:
         for number, previous in self._previous.items():
             signal.signal(number, previous)  # type: ignore[arg-type]  # what signal() itself returned
+            around = getattr(previous, "__self__", None)
+            if isinstance(around, Signals) and around.received is None:
+                around.received = self.received
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self.received is not None and number == signal.SIGINT:

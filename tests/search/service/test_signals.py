@@ -33,6 +33,14 @@ def test_a_block_inside_another_one_knows_what_came_before_it() -> None:
         assert outer.stop()
 
 
+def test_a_block_leaves_the_one_around_it_what_came_inside() -> None:
+    """A run may look at its study once more after it has looked at its signals for the last time."""
+    with Signals() as outer:
+        with Signals():
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert (outer.stop(), outer.received) == (True, signal.SIGTERM)
+
+
 class Finalized:
     """Is interrupted as it is deleted."""
 
