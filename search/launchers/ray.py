@@ -102,6 +102,7 @@ class RayLauncher(AbstractContextManager["RayLauncher"]):
                 if self._pipe.poll(timeout_s):
                     return self._pipe.recv()
                 self._lost = f"no answer for {timeout_s:g} s"
+                self._process.kill()  # with it Ray ends our workers, which are waited for
             except (EOFError, OSError):
                 self._lost = "Ray ended the connection"
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import shlex
@@ -172,7 +173,8 @@ class _Run:
             raise
         finally:
             if self.signals.stop():
-                self.watch(replace(self.seen, stopping=True))
+                with contextlib.suppress(OSError):  # what reads our output may be gone; the workers are not
+                    self.watch(replace(self.seen, stopping=True))
             killed = pool.stop()
             delete_if_orphaned(self.storage, self.record, self.storage.location.artifacts)
             wait_for_unreachable(self.storage, self.study, self.reaper, pool.unreachable, self.signals.stop)

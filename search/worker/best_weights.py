@@ -302,7 +302,7 @@ class BestWeights:
                 length += target.write(chunk)
         except FileNotFoundError as error:
             raise WeightsMissing(f"the checkpoint is no longer {place.where(checkpoint)}") from error
-        if checkpoint.in_database and not length:
+        if checkpoint.in_database and length < checkpoint.bytes:  # better ones may have replaced it meanwhile
             raise WeightsMissing(f"the checkpoint is no longer {place.where(checkpoint)}")
         if found.hexdigest() != checkpoint.sha256:
             raise WeightsDamaged(

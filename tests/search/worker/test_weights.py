@@ -110,6 +110,16 @@ class TestEitherPlace:
             weights.read(old)
         assert len(list(tmp_path.rglob("*.safetensors"))) == (0 if new.in_database else 1)
 
+    def test_better_ones_that_come_between_two_chunks_are_no_damage(
+        self, weights: BestWeights, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        weights = replace(weights, new_in="database")
+        old = self.write(weights, 3, b"old weights", 0.5)
+        chunks = {0: b"old "}
+        monkeypatch.setattr(weights.store, "weights_chunk", lambda _, position: chunks.get(position))
+        with pytest.raises(WeightsMissing, match="no longer in the database"):
+            weights.read(old)
+
     def test_weights_that_move_leave_no_copy(self, weights: BestWeights, tmp_path: Path) -> None:
         """TUNE_ARTIFACTS was set, or is no longer."""
         other = replace(weights, new_in="folder" if weights.new_in == "database" else "database")
