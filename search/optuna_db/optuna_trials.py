@@ -126,9 +126,10 @@ class OptunaTrials(OptunaStudies, TrialQueries):
         attributes = tables.user_attributes
         with self.database.write(within) as connection:
             number = next_number(connection, study_id)
-            marked = (attributes.c.key == mark) & (attributes.c.value_json == json.dumps(user[mark]))
-            already = of_study(select(attributes.c.trial_id), attributes, study_id).where(marked)
-            if connection.execute(already.limit(1)).first() is not None:
+            value = json.dumps(user[mark])
+            marked = (attributes.c.key == mark) & (attributes.c.value_json == value)
+            already = of_study(select(attributes.c.value_json), attributes, study_id).where(marked)
+            if value in connection.execute(already).scalars().all():  # MySQL finds those too in another case
                 return False
             trial_id = insert_trial(connection, study_id, number, state="WAITING")
             write_change(connection, trial_id, Change(user=dict(user), system={FIXED_PARAMS: dict(settings)}))

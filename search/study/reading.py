@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+from unicodedata import combining, normalize
 
 from search.errors import UsageError
 from search.optuna_db.opening import open_tables
@@ -43,6 +44,7 @@ from search.store.location import Location, locate
 from search.store.sql import SQLStore
 from search.study.revisions import Revisions
 from search.study.usable import Judge, fault_of_curve, usual_names
+from tune.space import Space
 
 FEW = 20
 """Number of leaders that are read at a time until one of them can be used."""
@@ -98,6 +100,22 @@ def find_id(trials: OptunaTrials, name: str) -> int | None:
             "choose a name that differs in more than case, accents or spaces."
         )
     return found[0]
+
+
+def require_distinct(trials: OptunaTrials, space: Space) -> None:
+    """Raises UsageError where the database would take one setting for another: MySQL ignores case and accents
+    in names, and keeps one of the two in each trial."""
+    if trials.database.engine.dialect.name not in ("mysql", "mariadb"):
+        return
+    known: dict[str, str] = {}
+    for name in space.domains:
+        plain = "".join(each for each in normalize("NFKD", name) if not combining(each)).casefold().strip()
+        if plain in known:
+            raise UsageError(
+                f"This database does not tell the settings {known[plain]!r} and {name!r} apart; choose names "
+                "that differ in more than case, accents or spaces, or use another database."
+            )
+        known[plain] = name
 
 
 def ablation_of(attributes: Mapping[str, Any]) -> AblationRun | None:

@@ -12,6 +12,7 @@ from search.optuna_db.trial_facts import FIXED_PARAMS, Change, Facts, News
 from search.records import Failure, SpaceChange, State, StudyRecord, StudySpec
 from search.space.spec import space_of_spec
 from search.store.database import Transaction
+from search.study.reading import require_distinct
 from search.study.revisions import Revisions, misfit, settings_in
 from search.study.study import StudyDeleted
 from search.study.usable import Judge
@@ -46,8 +47,9 @@ def change_space(storage: Storage, record: StudyRecord, space: Mapping[str, obje
     """Makes `space`, in the form of a spec's, the search space of a study; None where it is that already.
 
     All or nothing: until the transaction ends no trial can begin, and afterwards a worker that knows the
-    earlier space gets no claim. Raises StudyDeleted.
+    earlier space gets no claim. Raises StudyDeleted, and UsageError as `require_distinct`.
     """
+    require_distinct(storage.trials, space_of_spec(replace(record.spec, space=space)))
 
     def write() -> Changed | Busy | None:
         with storage.trials.database.write() as transaction:

@@ -52,7 +52,7 @@ from search.study.fidelity import at_one_rung
 from search.study.grid import is_discrete
 from search.study.history import History
 from search.study.pruners import Pruning, make_pruning
-from search.study.reading import TrialReader, find_id
+from search.study.reading import TrialReader, find_id, require_distinct
 from search.study.revisions import Revisions
 from search.study.samplers import COMPARES_AT_ONE_RUNG, make_sampler
 from search.study.suggest import fitting, split_leader, split_reference
@@ -219,6 +219,7 @@ class Study:
             return None
         delete_orphaned_rows(storage.trials.database)
         space = space_of_spec(spec)
+        require_distinct(storage.trials, space)
 
         def make() -> bool:
             with storage.trials.database.write() as transaction:

@@ -35,10 +35,22 @@ from search.errors import ConfigError, TryAgain, UsageError
 from search.heads import head_report
 from search.objectives.network.decoding import decode
 from search.optuna_db.storage import Storage, open_storage
-from search.records import ACCURACY, Confirming, Failure, HeadScore, NetworkSpec, Report, Scores, State, Value
+from search.records import (
+    ACCURACY,
+    AblationRun,
+    Confirming,
+    Failure,
+    HeadScore,
+    NetworkSpec,
+    Report,
+    Scores,
+    State,
+    Value,
+)
 from search.service.create import RunRequest, create_or_resume
 from search.space.defaults import BY_NAME, FAMILIES, default_space
 from search.space.file import change_space, space_entries
+from search.space.spec import declared_entries
 from search.space.widen import widened
 from search.store.base import LeaseLost
 from search.store.database import Database
@@ -50,6 +62,7 @@ from search.study.exploration import is_exploration_seed, sampler_seed
 from search.study.pruners import PRUNERS, make_pruning
 from search.study.reading import TrialReader
 from search.study.samplers import SAMPLERS, make_sampler
+from search.study.space_change import change_space as change_space_of_study
 from search.study.study import Study, StudyDeleted
 from search.study.suggest import split_reference
 from tune.space import Choice, Domain, Fixed, Float, Int, Space
@@ -941,3 +954,28 @@ class TestStorage:
             connection.execute("UPDATE alembic_version SET version_num = 'v1.3.0.a'")
         connection.close()
         self._refused_untouched(path, "made by another version of Optuna")
+
+
+def test_mysql_does_not_tell_names_apart_that_differ_in_case(mysql_url: str) -> None:
+    """It would keep one of the two settings in each trial."""
+    alike = Space({"C": Float(0.1, 10.0), "c": Float(0.0, 1.0), "act": Choice(["relu", "ReLU"])})
+    spec = valley_spec(space=declared_entries(alike), budget=4)
+    with open_storage(mysql_url) as storage:
+        with pytest.raises(UsageError, match="does not tell the settings 'C' and 'c' apart"):
+            Study.create(storage, "v", spec, 3)
+        one = Space({name: domain for name, domain in alike.domains.items() if name != "c"})
+        study = Study.create(storage, "v", replace(spec, space=declared_entries(one)), 3)
+        assert study is not None
+        with pytest.raises(UsageError, match="does not tell the settings 'C' and 'c' apart"):
+            change_space_of_study(storage, storage.store.study(study.study_id), spec.space)
+        for option in ("relu", "ReLU", "relu"):
+            study.queue_ablation(
+                AblationRun(arm=f"act={option}", seed=0, budget=2), {"C": 1.0, "act": option}
+            )
+        arms = [each.ablation.arm for each in study.trials() if each.ablation]
+        assert arms == ["act=relu", "act=ReLU"], "each once"
+
+
+def test_other_databases_tell_them_apart(storage: Storage) -> None:
+    alike = Space({"C": Float(0.1, 10.0), "c": Float(0.0, 1.0)})
+    assert Study.create(storage, "v", valley_spec(space=declared_entries(alike)), 3) is not None
