@@ -1,4 +1,5 @@
-"""scikit-learn on its digits, with checkpoints: `tune run --objective examples/sklearn_digits.py`."""
+"""scikit-learn on its digits, with checkpoints (needs `pip install scikit-learn`):
+`tune run --objective examples/sklearn_digits.py`."""
 
 import pickle
 

@@ -1,6 +1,6 @@
-"""A network of two inputs in a plain PyTorch loop, on the file of `tune data export --task sum --out FILE`.
+"""A network of two inputs in a plain PyTorch loop, after `tune data export --task sum --out sum.npz`.
 
-SUM=FILE tune run --objective examples/sum_two_inputs.py
+SUM="$PWD/sum.npz" tune run --objective examples/sum_two_inputs.py  # absolute: it runs in examples/
 """
 
 import os

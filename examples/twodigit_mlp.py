@@ -1,6 +1,6 @@
-"""The course's MLP in a plain PyTorch loop, on the file of `tune data export --task twodigit --out FILE`.
+"""The course's MLP in a plain PyTorch loop, after `tune data export --task twodigit --out twodigit.npz`.
 
-TWODIGIT=FILE tune run --objective examples/twodigit_mlp.py
+TWODIGIT="$PWD/twodigit.npz" tune run --objective examples/twodigit_mlp.py  # absolute: it runs in examples/
 """
 
 import os
