@@ -66,7 +66,7 @@ def confirm(
 ) -> None:
     """Retrains the leaders on fresh seeds; tests the winner.
 
-    The leaders are ranked, and the winner is evaluated on the test set once.
+    The leaders are ranked. The chosen run, and one run of each reference, are evaluated on the test set once.
 
     Stopped, it continues with the same command. `tune worker STUDY.confirm` helps from another machine. With
     more --seeds or a larger --top later, what is there is kept; with another --epochs, --widen or
