@@ -1,4 +1,4 @@
-"""Who may import whom (docs/design.md, section 1): a newcomer can rely on the floors of the house."""
+"""Who may import whom (docs/design.md, section 1): a newcomer can rely on the layers of the packages."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def breaches(path: Path, found: list[tuple[int, str]]) -> list[str]:
 
 def test_the_design_tells_the_same_floors() -> None:
     page = (ROOT / "docs/design.md").read_text(encoding="utf-8")
-    table = page.split("The rooms, floor by floor")[1].split("```")[1]
+    table = page.split("The packages by layer")[1].split("```")[1]
     lines = [found for line in table.splitlines() if (found := _TOLD.match(line))]
     places = [(place.strip("/ "), int(found[1])) for found in lines for place in found[2].split(" · ")]
     told = {(room_of(place.replace("/", ".")), floor) for place, floor in places}
