@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from search.analysis import ablation as analysis
 from search.analysis import racing
 from search.analysis.ablation import Ablation
+from search.analysis.pace import Snapshot
 from search.errors import TuneError, UsageError, did_you_mean
 from search.optuna_db.storage import Storage, open_storage
 from search.records import AblationRun, NetworkSpec, State, StudyRecord, StudySpec, TrialRecord, Value
@@ -134,10 +135,24 @@ def ablate(
             record = _queue(storage, study, record, found)
             stage(WORKERS)
             with launcher_for(request.options, storage_url) as launcher:
-                result = drive(storage, study, record, request.options, launcher, watch=watch, detach=False)
+                looking = with_what_follows(watch, found)
+                result = drive(storage, study, record, request.options, launcher, watch=looking, detach=False)
             if not found.follow or result.reason not in ("finished", "nothing to do"):
                 return analysis.ablation(read(storage, record.name))
             ended = {each.run for each in found.runs}
+
+
+def with_what_follows(watch: Watch, found: Plan) -> Watch:
+    """`watch`, which is told the time left with the runs that follow a choice, at the pace of those at work:
+    they are no trials of the study yet."""
+    steps = sum(run.budget for run in found.follow)
+
+    def look(seen: Snapshot) -> None:
+        if steps and seen.remaining_s is not None and seen.steps_per_s:
+            seen = replace(seen, remaining_s=seen.remaining_s + steps / seen.steps_per_s)
+        watch(seen)
+
+    return look
 
 
 def _check(request: AblateRequest) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,16 @@ from few_images import evaluate_on_few_images
 from data.datasets.mnist import Mnist
 from data.tasks.twodigit import TwoDigit
 from search.analysis.ablation import Ablation
+from search.analysis.pace import Snapshot
 from search.errors import UsageError
 from search.heads import train_eval_of, validation_of
+from search.optuna_db.storage import open_storage
 from search.records import AblationRun, NetworkSpec, State, TrialRecord
 from search.service import ablate as service
 from search.service.ablate import AblateRequest, ablate
-from search.service.look import found_trial
+from search.service.look import find, found_trial
 from search.service.read_ablation import ablation
+from search.service.watched import Watched
 from search.study import ablation_plan
 from search.study.ablation_plan import AblationRequest
 from search.study.evaluation_schedule import EvaluationSchedule
@@ -168,6 +172,25 @@ def test_the_plan_tells_the_time_with_its_evaluations(run: Ablate, url: str) -> 
     reports = len(EvaluationSchedule.with_budget(found.spec, found.plan.runs[0].run.budget).rungs)
     evaluated = runs * reports * (600 + 400)  # on validation and on training examples
     assert found.seconds == pytest.approx((steps + 0.3 * evaluated) * report.seconds / report.step)
+
+
+def test_the_time_left_has_the_runs_that_follow_a_choice(run: Ablate, url: str) -> None:
+    request = AblateRequest(
+        study="twodigit",
+        design=AblationRequest(settings=("optimizer",), seeds=2, lengths=False),
+        options=WorkerOptions(workers=1),
+    )
+    plan = service.planned(request, url).plan
+    assert len(plan.follow) == 2 * 3
+    told: list[Snapshot] = []
+    look = service.with_what_follows(told.append, plan)
+    with open_storage(url) as storage:
+        study, record = find(storage, "twodigit")
+        seen = replace(Watched(storage, study, record).snapshot(1.0), steps_per_s=10.0, remaining_s=60.0)
+    for each in (seen, replace(seen, remaining_s=None), replace(seen, steps_per_s=0.0)):
+        look(each)
+    steps = sum(each.budget for each in plan.follow)
+    assert [each.remaining_s for each in told] == [60.0 + steps / 10.0, None, 60.0]
 
 
 def test_a_run_can_be_repeated_bit_for_bit(run: Ablate, url: str) -> None:
