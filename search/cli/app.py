@@ -110,7 +110,7 @@ def main() -> None:
 
 
 class _Once(logging.Handler):
-    """Prints what the rooms below warn of, each sentence once for a command, however often it is read."""
+    """Prints what the packages below warn of, each sentence once for a command, however often it is read."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -131,12 +131,12 @@ def _commands() -> Any:
 
 def run_command(arguments: list[str], *, debug: bool) -> int:
     """Runs one command and returns its exit code (docs/design.md, section 4)."""
-    warnings, rooms = _Once(), logging.getLogger("search")
-    rooms.addHandler(warnings)
+    warnings, logger = _Once(), logging.getLogger("search")
+    logger.addHandler(warnings)
     try:
         return _run_command(arguments, debug=debug)
     finally:
-        rooms.removeHandler(warnings)
+        logger.removeHandler(warnings)
 
 
 def _run_command(arguments: list[str], *, debug: bool) -> int:

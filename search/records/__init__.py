@@ -1,4 +1,4 @@
-"""The facts that rooms hand to each other: frozen records, standard library only."""
+"""The facts that packages pass to each other: frozen records, standard library only."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from search.study.reading import Reading
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chosen:
-    """The trial whose weights leave the house, and why."""
+    """The trial whose weights are exported, and why."""
 
     found: FoundTrial
     checkpoint: CheckpointRecord

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-FLOORS = {
+LAYERS = {
     "search.__main__": 10,
     "search.cli": 9,
     "search.service": 8,
@@ -40,8 +40,8 @@ FLOORS = {
     "search.records": -1,
     "tune": -2,
 }
-"""Room -> floor. A room imports from its own floor only within itself, else from floors below. Single modules
-that stand below their room are rooms, too."""
+"""Package -> layer. A package imports from lower layers, and from its own layer only itself. Single modules
+that lie below their package count as packages."""
 
 NETWORKS = {"data", "data.images", "models"}
 """What only the built-in objective is about."""
@@ -58,11 +58,11 @@ LIBRARIES = {
     "onnxruntime": {"models", "search.serve"},
     "ray": {"search.launchers"},
 }
-"""Library -> the rooms that may import it, or single modules: the dashboard reads Optuna's own storage."""
+"""Library -> the packages that may import it, or single modules: the dashboard reads Optuna's own storage."""
 
-NOT_THE_ROOMS_BELOW = {
-    "data": {*FLOORS} - {"data", "data.images", "search.files"},
-    "models": {*FLOORS} - {"models", "models.gpus", "search.files"},
+NOT_THE_LAYERS_BELOW = {
+    "data": {*LAYERS} - {"data", "data.images", "search.files"},
+    "models": {*LAYERS} - {"models", "models.gpus", "search.files"},
     "search.worker": NETWORKS,
     "search.report": {*NETWORKS, "models.gpus"},
     "search.store": {*NETWORKS, "models.gpus", "search.analysis"},
@@ -80,19 +80,19 @@ NOT_THE_ROOMS_BELOW = {
 do, the others know only records."""
 
 IMPORTED_BY = {"search.report": {"search.service", "search.cli"}}
-"""Room -> the only rooms that may import it: pages and sentences decide nothing that a worker needs."""
+"""Package -> the only packages that may import it: pages and sentences decide nothing that a worker needs."""
 
 _TOLD = re.compile(r"(-?\d+) +((?:\S+/\S*(?: · )?)+)")
-"""A line of the table of rooms in docs/design.md."""
+"""A line of the table of packages in docs/design.md."""
 
 FILES = sorted(path for top in ("data", "models", "search", "tune") for path in (ROOT / top).rglob("*.py"))
 
 
-def room_of(module: str) -> str | None:
-    """The room that a dotted module name lives in, None for libraries."""
+def package_of(module: str) -> str | None:
+    """The package that a module is in, by its dotted name; None for libraries."""
     parts = module.split(".")
     for name in (".".join(parts[:2]), parts[0]):
-        if name in FLOORS:
+        if name in LAYERS:
             return name
     return None
 
@@ -113,29 +113,29 @@ def imports(path: Path) -> list[tuple[int, str]]:
 def breaches(path: Path, found: list[tuple[int, str]]) -> list[str]:
     """What is wrong with the imports of one file."""
     module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    room = room_of(module)
-    if room is None:
-        return [] if module.endswith("__init__") else [f"{module} lives in no known room"]
+    package = package_of(module)
+    if package is None:
+        return [] if module.endswith("__init__") else [f"{module} is in no known package"]
     wrong = []
     for line, name in found:
-        target, library = room_of(name), name.split(".")[0]
-        if library in LIBRARIES and not {room, module} & LIBRARIES[library]:
+        target, library = package_of(name), name.split(".")[0]
+        if library in LIBRARIES and not {package, module} & LIBRARIES[library]:
             wrong.append(f"{module}:{line} imports {library}, which belongs to {LIBRARIES[library]}")
-        if target is None or target == room:
+        if target is None or target == package:
             continue
-        closed = room not in IMPORTED_BY.get(target, {room})
-        if closed or FLOORS[target] >= FLOORS[room] or target in NOT_THE_ROOMS_BELOW.get(room, ()):
-            wrong.append(f"{module}:{line} ({room}) imports {name} ({target})")
+        closed = package not in IMPORTED_BY.get(target, {package})
+        if closed or LAYERS[target] >= LAYERS[package] or target in NOT_THE_LAYERS_BELOW.get(package, ()):
+            wrong.append(f"{module}:{line} ({package}) imports {name} ({target})")
     return wrong
 
 
-def test_the_design_tells_the_same_floors() -> None:
+def test_the_design_tells_the_same_layers() -> None:
     page = (ROOT / "docs/design.md").read_text(encoding="utf-8")
     table = page.split("The packages by layer")[1].split("```")[1]
     lines = [found for line in table.splitlines() if (found := _TOLD.match(line))]
     places = [(place.strip("/ "), int(found[1])) for found in lines for place in found[2].split(" · ")]
-    told = {(room_of(place.replace("/", ".")), floor) for place, floor in places}
-    assert told == {(room, floor) for room, floor in FLOORS.items() if room != "search.__main__"}
+    told = {(package_of(place.replace("/", ".")), layer) for place, layer in places}
+    assert told == {(package, layer) for package, layer in LAYERS.items() if package != "search.__main__"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -169,7 +169,7 @@ def test_imports_only_what_stands_below(path: Path) -> None:
         ("search/launchers/x.py", "torch.Tensor", "a launcher imports torch in no process but a worker's"),
         ("search/cli/x.py", "torch.Tensor", "the cli knows no tensors"),
         ("search/serve/x.py", "data.tasks.base.Task", "an exported model runs where torch is not installed"),
-        ("search/serve/x.py", "search.analysis.intervals.wilson", "serve stands on the ground floor"),
+        ("search/serve/x.py", "search.analysis.intervals.wilson", "serve and analysis are in one layer"),
         ("search/service/x.py", "onnxruntime.InferenceSession", "only models and serve run a file"),
         ("tune/x.py", "search.errors.UsageError", "the interpreters of users import tune alone"),
     ],
@@ -213,7 +213,7 @@ def private_names_of_optuna(tree: ast.Module) -> list[str]:
     ],
     ids=lambda path: str(path.relative_to(ROOT)),
 )
-def test_one_room_alone_names_what_is_private_to_optuna(path: Path) -> None:
+def test_one_package_alone_names_what_is_private_to_optuna(path: Path) -> None:
     assert private_names_of_optuna(ast.parse(path.read_text(encoding="utf-8"))) == []
 
 
