@@ -40,6 +40,9 @@ if TYPE_CHECKING:  # their package imports torch
 POLL_S = 0.5
 """How often a run looks at its study."""
 
+JOIN_S = 600.0
+"""Time from its start in which a worker has to join the study, or the stall timeout if that is longer."""
+
 STALLS = 3
 """A run gives up where workers stall and no trial has reported anything for this many times the stall
 timeout: what they train takes longer between two reports than is allowed."""
@@ -216,13 +219,22 @@ class _Run:
         return None
 
     def _end_stalled(self, pool: WorkerPool, elapsed_s: float) -> None:
-        """Replaces workers from whose trials no report came for too long, and fails these trials.
-        Gives up where that repeats without any report between."""
+        """Replaces workers from whose trials no report came for too long, and fails these trials; replaces
+        those too that do not join the study. Gives up where that repeats without any report between."""
         stalled = self.look.stalled(elapsed_s, self.options.stall_timeout_s, pool.places)
         for place, trial_id, limit_s in stalled:
             pool.replace(place)
             self.study.fail(trial_id, Failure.TIMEOUT, f"no report for {limit_s:.0f} s")
             self.reaper.look(dead=_ids_of(self.storage, self.study, [place]))
+        join_s = max(JOIN_S, self.options.stall_timeout_s)
+        unjoined = self.look.unjoined(elapsed_s, join_s, pool.places)
+        for place in unjoined:
+            pool.replace(place)
+        if unjoined and self.look.silent_s(elapsed_s) >= STALLS * join_s:
+            pool.gave_up = (
+                f"Worker after worker did not come as far as a trial within {join_s:.0f} s of its start and "
+                "was ended: what it imports hangs, a device, or a disk. `tune doctor` may know more."
+            )
         longest_s = max((limit_s for _, _, limit_s in stalled), default=math.inf)
         if self.look.silent_s(elapsed_s) >= STALLS * longest_s:
             pool.gave_up = (

@@ -71,6 +71,9 @@ class Watched:
         self._target = (
             None if target is None else ReachedTarget(storage.store, metric, metric.score_of(target))
         )
+        self._started: dict[Place, float] = {}
+        """when each worker of this run was first seen, that has not joined the study yet"""
+        self._joined: set[Place] = set()
         self._stood: dict[int, int] = {}
         """at which step each trial at work is, as last seen"""
         self._moved: dict[int, float] = {}
@@ -98,6 +101,7 @@ class Watched:
         if (gap_s := elapsed_s - self._looked_s) > GAP_S:
             self._moved = {trial_id: since_s + gap_s for trial_id, since_s in self._moved.items()}
             self._turned = {worker_id: since_s + gap_s for worker_id, since_s in self._turned.items()}
+            self._started = {place: since_s + gap_s for place, since_s in self._started.items()}
             self._reported_s += gap_s
         self._looked_s = elapsed_s
         store = self._storage.store
@@ -188,6 +192,16 @@ class Watched:
             return []
         ours = workers_at(self._storage, self._study, places)
         return [(ours[worker_id], *found) for worker_id, found in still.items() if worker_id in ours]
+
+    def unjoined(self, elapsed_s: float, limit_s: float, places: Collection[Place]) -> list[Place]:
+        """Those of these places whose workers were started so long ago and have not joined the study: what
+        they import hangs, a device, or a disk."""
+        new = [place for place in places if place not in self._joined]
+        self._started = {place: self._started.get(place, elapsed_s) for place in new}
+        late = [place for place, since_s in self._started.items() if elapsed_s - since_s >= limit_s]
+        if late:
+            self._joined.update(workers_at(self._storage, self._study, late).values())
+        return [place for place in late if place not in self._joined]
 
     def silent_s(self, elapsed_s: float) -> float:
         """For how long no trial of the study has reported anything, as far as one could look."""

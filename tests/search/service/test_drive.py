@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 from snapshots import Snapshots
 
@@ -37,7 +38,7 @@ from search.records import (
     TrialRecord,
 )
 from search.service.create import RunRequest, create_or_resume
-from search.service.drive import End, _Run, _so_far, wait_for_unreachable, why_it_ended
+from search.service.drive import JOIN_S, STALLS, End, _Run, _so_far, wait_for_unreachable, why_it_ended
 from search.service.look import StudyView, studies
 from search.service.other_hosts import OtherHosts
 from search.service.run import serve
@@ -334,6 +335,35 @@ def test_a_run_gives_up_where_trial_after_trial_reports_nothing(
         assert failures == [Failure.TIMEOUT] * len(replaced)
         assert len(replaced) == ends
         SENTENCES.check("trial after trial reports nothing", [str(pool.gave_up)])
+
+
+def test_workers_that_never_join_the_study_are_replaced_until_the_run_gives_up(
+    sqlite_url: str, mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they import hangs, say: they hold no trial by which one would see it."""
+    seconds = 0.0
+    monkeypatch.setattr("search.service.drive.time", SimpleNamespace(monotonic=lambda: seconds))
+    with open_storage(sqlite_url) as storage:
+        study, record = create_or_resume(storage, RunRequest(task="twodigit", trials=3), mnist)
+        prepare(storage, study.name, mnist, tmp_path, device="cpu", threads=1)  # joins
+        run = run_of(storage, study, record, WorkerOptions(stall_timeout_s=STALL_S), clock=lambda: 0.0)
+        here = socket.gethostname()
+        joined, hangs = Place(here, os.getpid()), [Place(here, 0)]
+        replaced: list[float] = []
+
+        def replace_worker(place: Place) -> None:
+            assert place == hangs[0]
+            replaced.append(seconds)
+            hangs[0] = Place(here, -len(replaced))
+
+        pool = SimpleNamespace(supervise=list, places=[], replace=replace_worker, gave_up=None)
+        while pool.gave_up is None and seconds < 10 * JOIN_S:
+            seconds += GAP_S - 1
+            pool.places = [joined, *hangs]
+            run._look_once(cast(Any, pool))
+        assert len(replaced) == STALLS
+        assert all(JOIN_S <= gap <= JOIN_S + 3 * GAP_S for gap in np.diff([0.0, *replaced]))
+        SENTENCES.check("worker after worker does not join", [str(pool.gave_up)])
 
 
 def test_a_worker_that_dies_after_the_run_began_is_noticed_before_its_lease_is_over(
