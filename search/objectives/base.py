@@ -92,6 +92,11 @@ class Work(ABC):
     def product(self) -> Product | None:
         """A copy of what the trial has made, as of its last report; None: nothing that could be kept."""
 
+    def completed(self, product: Product | None) -> Product | None:
+        """What is kept of a trial whose last report was not its best: the product of the one that was, with
+        what that lacks."""
+        return self.product() if product is None else product
+
     def final_product(self, product: Product | None) -> Product | None:
         """What is kept of a trial whose budget is spent: its product, as of its best report, with what only
         the end has."""

@@ -277,9 +277,10 @@ class TrialRunner:
         if self._work.code not in (None, self._code):
             self._code = self._work.code
             self.active.note_code(self._code)
-        # A file that is kept only at the end is kept nevertheless, also where an earlier report was the best.
-        if self._note(report) or self._product is None:
+        if self._note(report):
             self._product = self._work.product()
+        else:  # a file that is kept only at the end is kept nevertheless
+            self._replace_product(self._work.completed(self._product))
 
     def _note(self, report: Report) -> bool:
         """Takes in where the trial stands; whether it has never been better."""
@@ -296,9 +297,12 @@ class TrialRunner:
     def _finish_product(self) -> None:
         """Takes in what the trial keeps now that it has ended; that is written, also if the rest was."""
         assert self._work is not None
-        final = self._work.final_product(self._product)
-        if final is not self._product:
-            self._product, self._kept = final, None
+        self._replace_product(self._work.final_product(self._product))
+
+    def _replace_product(self, product: Product | None) -> None:
+        """Takes in what is kept as of the best report, which may have been written without that."""
+        if product is not self._product:
+            self._product, self._kept = product, None
 
     def _keep(self) -> None:
         """Writes what the trial has made and notes it in the database, if it is among the study's best.

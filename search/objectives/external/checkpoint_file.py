@@ -59,10 +59,11 @@ class KeptFiles(Product):
     """Files that training code keeps, as of a report, and which examples it answered right then."""
 
     def __init__(
-        self, archive: Archive, *, correct: str | None = None, directory: Archive | None = None
+        self, archive: Archive | None, *, correct: str | None = None, directory: Archive | None = None
     ) -> None:
-        """correct: for each validation example 1 or 0; None: not said. directory: everything in the trial's
-        directory at its end, for the test function; None: there is none."""
+        """archive: None: it keeps no files. correct: for each validation example 1 or 0; None: not said.
+        directory: everything in the trial's directory at its end, for the test function; None: there is
+        none."""
         self.archive, self.correct, self.directory = archive, correct, directory
         if correct:
             whole = -(-len(correct) // 8)
@@ -73,7 +74,8 @@ class KeptFiles(Product):
         """A tar of the files, with `about` as JSON in its global header, under `comment`; then the directory,
         if there is one, as another tar."""
         header = tarfile.TarInfo.create_pax_global_header({"comment": json.dumps(dict(about))})
-        files = header + b"".join(self.archive.pieces())
+        empty = bytes(tarfile.RECORDSIZE)
+        files = header + (empty if self.archive is None else b"".join(self.archive.pieces()))
         if self.directory is None:
             return files
         return files + b"".join(self.directory.pieces()) + self.directory.size.to_bytes(8, "big") + DIRECTORY
@@ -103,8 +105,21 @@ def extract_kept(file: BinaryIO, folder: Path) -> None:
     file: a kept file, as `KeptFiles.content` made it. Raises Damaged where it did not, and OSError without
     room.
     """
-    size = file.seek(0, os.SEEK_END)
-    Archive(os.dup(file.fileno()), 0, size, "").extract(folder)
+    size, start = file.seek(0, os.SEEK_END), _after_header(file)
+    Archive(os.dup(file.fileno()), start, size - start, "").extract(folder)
+
+
+def _after_header(file: BinaryIO) -> int:
+    """Where the tar begins that follows the global header. Python refuses to read a header that no file
+    follows."""
+    file.seek(0)
+    try:
+        header = tarfile.TarInfo.frombuf(file.read(tarfile.BLOCKSIZE), "utf-8", "strict")
+    except (tarfile.TarError, ValueError) as error:
+        raise Damaged(f"it is not a tar of tune's: {error}") from error
+    if header.type != tarfile.XGLTYPE:
+        raise Damaged("it does not begin with the header that tune writes")
+    return tarfile.BLOCKSIZE * (1 + -(-header.size // tarfile.BLOCKSIZE))
 
 
 def write(path: Path, state: CodeState, kept: KeptFiles | None, about: Mapping[str, str]) -> None:
@@ -166,4 +181,6 @@ def _read(path: Path) -> tuple[CodeState, KeptFiles | None, Mapping[str, str]]:
         code=known["code"],
     )
     kept = parts.get("kept_files")
-    return state, None if kept is None else KeptFiles(kept, correct=known.get("correct")), known["about"]
+    correct = known.get("correct")
+    nothing = kept is None and correct is None
+    return state, None if nothing else KeptFiles(kept, correct=correct), known["about"]

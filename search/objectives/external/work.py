@@ -90,10 +90,20 @@ class CodeWork(Work):
             yield report
 
     def product(self) -> KeptFiles | None:
-        there = [name for name in self._kept if (self._place.directory / name).exists()]
-        if not there and not self._correct:
+        archive = self._packed()
+        if archive is None and not self._correct:
             return None
-        return KeptFiles(self._packed(there), correct=self._correct)
+        return KeptFiles(archive, correct=self._correct)
+
+    def completed(self, product: Product | None) -> KeptFiles | None:
+        """With the files that are kept now, where it has none."""
+        assert product is None or isinstance(product, KeptFiles), "it is this objective's"
+        if product is not None and product.archive is not None:
+            return product
+        archive = self._packed()
+        if archive is None:
+            return product
+        return KeptFiles(archive, correct=None if product is None else product.correct)
 
     def final_product(self, product: Product | None) -> Product | None:
         """With its directory, where `tune confirm` may call the code's test function for it."""
@@ -105,12 +115,16 @@ class CodeWork(Work):
             place.directory, scratch=place.scratch, what="its directory", most=LARGEST_KEPT_BYTES
         )
         if product is None:
-            return KeptFiles(self._packed([]), directory=directory)
+            return KeptFiles(None, directory=directory)
         return KeptFiles(product.archive, correct=product.correct, directory=directory)
 
-    def _packed(self, names: Sequence[str]) -> Archive:
+    def _packed(self) -> Archive | None:
+        """The files that it keeps, as they are now; None: there are none."""
         place, what = self._place, "what it keeps"
-        return pack_files(place.directory, names, scratch=place.scratch, what=what, most=LARGEST_KEPT_BYTES)
+        there = [name for name in self._kept if (place.directory / name).exists()]
+        if not there:
+            return None
+        return pack_files(place.directory, there, scratch=place.scratch, what=what, most=LARGEST_KEPT_BYTES)
 
     def state(self) -> CodeState:
         saved = self._saved

@@ -13,7 +13,7 @@ from search.records import Answers
 
 
 def answers_of(correct: str) -> Answers:
-    found = KeptFiles(None, correct=correct).answers  # type: ignore[arg-type]  # nothing is read of its files
+    found = KeptFiles(None, correct=correct).answers
     assert found is not None
     return found
 

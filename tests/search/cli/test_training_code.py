@@ -353,6 +353,8 @@ def test(trial):
     return {"loss": 0.125}
 """
 
+ANSWERS = "trial.examples([True, False])"
+
 
 @pytest.fixture
 def keeps(tune: Callable[..., Any], folder: Path) -> Path:
@@ -458,7 +460,10 @@ def test_what_cannot_be_exported_of_training_code_is_refused(tune: Callable[...,
         return done.returncode, done.stderr
 
     assert tune("run", "--objective", "train.py", "--trials", "2", "--workers", "1").returncode == 0
+    (keeps / "answers.py").write_text(KEEPS.replace('trial.keep("sub/model.bin", "README.md")', ANSWERS))
+    assert tune("run", "--objective", "answers.py", "--trials", "2", "--workers", "1").returncode == 0
     told = {"nothing kept": refused("train"), "int8": refused("keeps", "--int8")}
+    told["answers alone"] = refused("answers")
     [kept] = (keeps / "studies.artifacts").glob("*-keeps-*")
     files = sorted(kept.glob("trial-*"))
     for file in files:
@@ -471,12 +476,13 @@ def test_what_cannot_be_exported_of_training_code_is_refused(tune: Callable[...,
     told["elsewhere"] = refused("keeps")
     assert {case: code for case, (code, _) in told.items()} == {
         "nothing kept": 2,
+        "answers alone": 2,
         "int8": 2,
         "changed": 1,
         "elsewhere": 1,
     }
     words = {"nothing kept": "trial.keep(", "int8": "leave it out", "changed": "are not those that it kept"}
-    words["elsewhere"] = "TUNE_ARTIFACTS"
+    words |= {"answers alone": "trial.keep(", "elsewhere": "TUNE_ARTIFACTS"}
     assert [case for case, part in words.items() if part not in told[case][1]] == []
 
 

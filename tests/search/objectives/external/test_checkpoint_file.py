@@ -16,7 +16,12 @@ from hypothesis import strategies as st
 from search.objectives.base import CheckpointUnreadable, TrialError
 from search.objectives.external import checkpoint_file
 from search.objectives.external.archive import Archive, Damaged, pack, pack_files
-from search.objectives.external.checkpoint_file import CodeState, KeptFiles, extract_directory
+from search.objectives.external.checkpoint_file import (
+    CodeState,
+    KeptFiles,
+    extract_directory,
+    extract_kept,
+)
 
 ABOUT = {"fingerprint": "f", "trial_id": "3", "images": "5", "best_images": "4"}
 
@@ -198,6 +203,14 @@ class TestFile:
         state, kept, about = checkpoint_file.read(tmp_path / "x")
         assert (state.reported, state.step, state.directory, kept, about) == (2, 0, None, None, ABOUT)
 
+    def test_answers_without_kept_files(self, tmp_path: Path) -> None:
+        product = KeptFiles(None, correct="101")
+        checkpoint_file.write(tmp_path / "x", CodeState(reported=2), product, ABOUT)
+        _, kept, _ = checkpoint_file.read(tmp_path / "x")
+        assert kept is not None
+        assert (kept.archive, kept.correct) == (None, "101")
+        assert kept.content(ABOUT) == product.content(ABOUT)
+
     def test_cut_short_anywhere_it_is_refused(self, source: Path, tmp_path: Path) -> None:
         path = self.made(source, tmp_path)
         whole = path.read_bytes()
@@ -260,6 +273,28 @@ class TestKeptFiles:
             with tarfile.open(fileobj=io.BytesIO(content)) as tar:
                 assert tar.getnames() == kept, "a program that knows tars finds the kept files alone"
                 assert json.loads(tar.pax_headers["comment"]) == ABOUT
+
+    @pytest.mark.parametrize("has_directory", [False, True])
+    @pytest.mark.parametrize("kept", [None, [], ["run.sh", "deep/weights.pt"]])
+    def test_the_kept_files_come_back(
+        self, kept: list[str] | None, has_directory: bool, source: Path, tmp_path: Path
+    ) -> None:
+        """Also those of earlier versions of tune, where no file was kept: then they packed none."""
+        most = 10_000_000
+        archive = None if kept is None else pack_files(source, kept, scratch=tmp_path, what="it", most=most)
+        directory = pack(source, scratch=tmp_path, what="it") if has_directory else None
+        content = KeptFiles(archive, correct="1", directory=directory).content(ABOUT)
+        (tmp_path / "kept").write_bytes(content)
+        with (tmp_path / "kept").open("rb") as file:
+            extract_kept(file, tmp_path / "target")
+        found = {name for name, each in files(tmp_path / "target").items() if each is not None}
+        assert found == set(kept or ())
+
+    @pytest.mark.parametrize("content", [b"", b"x" * 2_000, bytes(10_240)])
+    def test_other_content_is_damaged(self, content: bytes, tmp_path: Path) -> None:
+        (tmp_path / "kept").write_bytes(content)
+        with (tmp_path / "kept").open("rb") as file, pytest.raises(Damaged):
+            extract_kept(file, tmp_path / "target")
 
     def test_without_a_directory_there_is_none(self, source: Path, tmp_path: Path) -> None:
         archive = pack_files(source, ["run.sh"], scratch=tmp_path, what="it", most=1000_000)

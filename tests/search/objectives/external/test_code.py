@@ -285,18 +285,44 @@ def test_kept_files_are_those_of_the_best_report(search: Search, tmp_path: Path)
         assert about["code train.py"] == here.worker.environment["code train.py"]
 
 
-def test_a_file_that_is_kept_at_the_end_is_kept(search: Search) -> None:
-    train = """
+def keeps_at(step: int, *, examples: bool) -> str:
+    """A trial whose first report is its best, and which keeps a file after `step`."""
+    return f"""
         def train(trial):
             for step in range(1, trial["budget"] + 1):
-                report(step, loss=step)
-            pathlib.Path(trial["directory"], "model.onnx").write_text("the last")
-            say("keep", files=["model.onnx"])
+                right = ("11" if step == 1 else "01") if {examples} else None
+                say("report", step=step, metrics={{"loss": step}}, correct=right)
+                if hear()[0] == "stop":
+                    raise Stopped
+                if step == {step}:
+                    pathlib.Path(trial["directory"], "model.onnx").write_text("the last")
+                    say("keep", files=["model.onnx"])
     """
-    here = search(train, trials=1)
+
+
+@pytest.mark.parametrize("examples", [False, True])
+def test_a_file_that_is_kept_at_the_end_is_kept(examples: bool, search: Search) -> None:
+    here = search(keeps_at(BUDGET, examples=examples), trials=1)
     work(here, stop=forever)
-    files, _ = kept(here, here.study.trials()[0])
-    assert files == {"model.onnx": "the last"}
+    [trial] = here.study.trials()
+    files, about = kept(here, trial)
+    assert (files, about["images"]) == ({"model.onnx": "the last"}, "1")
+    answers = here.storage.store.answers([trial.trial_id], "validation").get(trial.trial_id)
+    assert (None if answers is None else answers.heads) == ({"correct": b"\xc0"} if examples else None)
+
+
+@pytest.mark.parametrize("examples", [False, True])
+def test_a_file_that_a_pruned_trial_kept_after_its_best_report_is_kept(
+    examples: bool, search: Search
+) -> None:
+    here = search(keeps_at(3, examples=examples), trials=1)
+    runner = begun(here, until=2)
+    assert not runner.advance(5)
+    runner.prune()
+    runner.let_go()
+    [trial] = here.study.trials()
+    assert trial.state is State.PRUNED
+    assert kept(here, trial)[0] == {"model.onnx": "the last"}
 
 
 def test_nothing_is_kept_of_what_keeps_nothing(search: Search) -> None:
