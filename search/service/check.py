@@ -53,7 +53,8 @@ def check(
         [
             *map(UsageError, foreign_flags),
             *map(UsageError, _wrong_numbers(request)),
-            *map(UsageError, _wrong_options(request.options, spec)),
+            *map(UsageError, _wrong_options(request.options)),
+            *map(UsageError, _wrong_target(request, spec)),
             *map(UsageError, _no_task(request, known, spec)),
             *_wrong_names(request),
             *_wrong_device(request.options),
@@ -88,6 +89,12 @@ def check_options(options: WorkerOptions, *, study: str | None = None, epochs: f
     )
 
 
+def check_target(target: float | None, spec: DeclaredSpec) -> None:
+    """Refuses a target that the metric of training code cannot have, where that is known only now: the rest
+    of the request was checked. Raises UsageError."""
+    _refuse([*map(UsageError, _wrong_value(target, spec))])
+
+
 def _refuse(wrong: Sequence[UsageError | ConfigError]) -> None:
     if wrong:
         kind = UsageError if any(isinstance(error, UsageError) for error in wrong) else ConfigError
@@ -111,12 +118,11 @@ def _wrong_epochs(epochs: float | None) -> Iterator[str]:
         yield f"--epochs must be from 0.01 to 10000, not {epochs:g}."
 
 
-def _wrong_options(options: WorkerOptions, spec: StudySpec | None = None) -> Iterator[str]:
+def _wrong_options(options: WorkerOptions) -> Iterator[str]:
     yield from _wrong_count("workers", options.workers)
     yield from _wrong_count("threads", options.threads)
     if options.engine == "local" and (os.cpu_count() or MOST) < options.threads <= MOST:
         yield f"--threads must be at most the {os.cpu_count()} cores of this machine, not {options.threads}."
-    yield from _wrong_target(options.target, spec)
     for flag, seconds in (
         ("timeout", options.timeout_s),
         ("trial-timeout", options.trial_timeout_s),
@@ -131,14 +137,17 @@ def _wrong_options(options: WorkerOptions, spec: StudySpec | None = None) -> Ite
         )
 
 
-def _wrong_target(target: float | None, spec: StudySpec | None) -> Iterator[str]:
-    """spec: of the study; None: it is not known, so that of a network."""
-    if target is None:
-        return
-    if not isinstance(spec, DeclaredSpec):
-        if not 0 < target < 1:
-            yield f"--target is a fraction between 0 and 1 such as 0.985, not {target:g}."
-    elif not spec.metric.allows(target):
+def _wrong_target(request: RunRequest, spec: StudySpec | None) -> Iterator[str]:
+    """spec: of the study; None: there is none yet, and what training code declares is not known."""
+    target = request.options.target
+    if isinstance(spec, DeclaredSpec):
+        yield from _wrong_value(target, spec)
+    elif target is not None and request.of_code is None and not 0 < target < 1:
+        yield f"--target is a fraction between 0 and 1 such as 0.985, not {target:g}."
+
+
+def _wrong_value(target: float | None, spec: DeclaredSpec) -> Iterator[str]:
+    if target is not None and not spec.metric.allows(target):
         possible = "fraction between 0 and 1" if spec.metric.is_fraction else "finite number"
         yield f"--target is a value of {spec.metric.title}, a {possible}, not {target:g}."
 

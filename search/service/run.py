@@ -23,7 +23,7 @@ from search.errors import (
 from search.objectives.registry import objective_named
 from search.optuna_db.storage import open_storage
 from search.records import DeclaredSpec, NetworkSpec, StudyRecord, StudySpec
-from search.service.check import check, check_options, check_space
+from search.service.check import check, check_options, check_space, check_target
 from search.service.create import RunRequest, create_or_resume, networks_only
 from search.service.data import add_images, fetch_data
 from search.service.delete import delete_what_others_left
@@ -98,6 +98,7 @@ def run(
 
         stage(READING.format(request.of_code))
         declared = declare(request, location, spec)
+        check_target(request.options.target, declared)
         refuse_pausing(request, declared)
         for sentence in plan(declared):
             tell(sentence)

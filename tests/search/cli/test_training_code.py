@@ -68,6 +68,11 @@ def test_code_is_searched_and_the_study_named_after_its_file(tune: Callable[...,
     assert more.parsed["complete"] + more.parsed["pruned"] == 9
 
 
+def test_a_target_is_a_value_of_the_metric_also_in_a_new_study(tune: Callable[..., Any]) -> None:
+    done = tune("run", "--objective", "plain.py", "--workers", "1", "--target", "1.5", "--json")
+    assert done.parsed["reason"] == "target", "the first trial that is complete is below 1.25"
+
+
 def test_a_file_whose_function_has_another_name_needs_no_name(tune: Callable[..., Any], folder: Path) -> None:
     code = (folder / "plain.py").read_text()
     (folder / "plain.py").write_text(
@@ -199,6 +204,7 @@ def test_a_study_whose_folder_and_interpreter_were_moved_continues(
         ),
         (("--objective", "train.py", "--python", "no-such-python"), 78, "no such program on the PATH"),
         (("--objective", "broken.py"), 78, "SyntaxError"),
+        (("--objective", "train.py", "--target", "nan"), 2, "--target is a value of loss"),
     ],
 )
 def test_what_cannot_be_run_is_refused_in_a_sentence(
