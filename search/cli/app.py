@@ -35,6 +35,7 @@ from search.cli import (
 from search.cli.printing import say
 from search.errors import ConfigError, TuneError, exit_code
 from search.redaction import redact_output, redacted, traceback_text
+from search.safe_path import set_safe_path
 from search.service.signals import repeat_swallowed_interrupts
 
 ORDER = (
@@ -102,9 +103,7 @@ def main() -> None:
     if sys.platform == "win32":
         typer.echo("tune needs Linux or macOS; on Windows use WSL2.", err=True)
         sys.exit(ConfigError.exit_code)
-    # Worker processes would look for Python's own modules in the current folder first: a socket.py there
-    # ended each of them.
-    os.environ.setdefault("PYTHONSAFEPATH", "1")
+    set_safe_path()
     debug = "--debug" in sys.argv
     sys.exit(run_command([argument for argument in sys.argv[1:] if argument != "--debug"], debug=debug))
 

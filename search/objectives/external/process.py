@@ -29,6 +29,7 @@ from search.objectives.external.messages import (
     readable,
 )
 from search.redaction import STORAGE_VARIABLE
+from search.safe_path import without_safe_path
 
 GUARD = Path(__file__).with_name("guard.py")
 
@@ -89,7 +90,8 @@ class Process:
             (control_read, self._control),
             (self._status, status_write),
         ) = _pipes(4)
-        environment = {name: value for name, value in os.environ.items() if name != STORAGE_VARIABLE}
+        environment = without_safe_path(os.environ)
+        environment.pop(STORAGE_VARIABLE, None)
         for name in ONE_THREAD_POOLS:
             environment.setdefault(name, str(threads))
         environment |= {"TUNE_REQUESTS": str(requests_read), "TUNE_ANSWERS": str(answers_write)}

@@ -23,6 +23,7 @@ from search.objectives.external.declared import hello_of
 from search.objectives.external.guard import BoundedLog, cut
 from search.objectives.external.messages import LONGEST_LINE, ProtocolError
 from search.objectives.external.process import Exited, Process, Unstarted, start
+from search.safe_path import SAFE_PATH, SET_BY_TUNE, set_safe_path
 
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 
@@ -259,7 +260,16 @@ def test_a_pipe_that_is_closed_early_is_refused(tmp_path: Path, monkeypatch: pyt
         answer(process)
 
 
-def test_what_it_inherits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("theirs", [False, True])
+def test_what_it_inherits(theirs: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """theirs: whether the person, not tune, keeps the current folder off Python's import path."""
+    for name in (SAFE_PATH, SET_BY_TUNE):
+        monkeypatch.setenv(name, "1")  # so that what was there comes back at the end
+        monkeypatch.delenv(name)
+    if theirs:
+        monkeypatch.setenv(SAFE_PATH, "1")
+    set_safe_path()
+    assert os.environ[SAFE_PATH] == "1", "for tune's own processes in either case"
     monkeypatch.setenv("TUNE_STORAGE", "postgresql://me:secret@db/x")
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
@@ -280,6 +290,7 @@ time.sleep(1000)
     environment = found["env"]
     assert isinstance(environment, dict)
     assert "TUNE_STORAGE" not in environment
+    assert (SAFE_PATH in environment, SET_BY_TUNE in environment) == (theirs, False)
     assert (environment["OMP_NUM_THREADS"], environment["MKL_NUM_THREADS"]) == ("7", "3")
     assert environment["PYTHONPATH"] == "/theirs"
     assert (found["stdin"], found["cwd"]) == ("", str(tmp_path))
