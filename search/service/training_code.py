@@ -115,13 +115,21 @@ def bring_code(
     """
     assert isinstance(record.spec, DeclaredSpec), "the study is of training code"
     has, named = CodeOptions.of(record.spec), CodeOptions.of(declared)
-    kept = record.spec.options.get(FUNCTION)
+    kept, was_moved = record.spec.options.get(FUNCTION), is_gone(record.spec)
+    options: dict[str, object] = {}
     if kept is not None and request.objective is not None:
-        _write_function(request.objective, storage, record, Path(str(kept)).name)
-        _set_options(storage, record, {"command": [named.command[0], *has.command[1:]]})
-    elif (has.folder, has.command) != (named.folder, named.command) and is_gone(record.spec):
+        name = Path(str(kept)).name
+        _write_function(request.objective, storage, record, name)
+        # As of now: the folder of the artifacts may be another one than at the last call, and so may tune's.
+        function = str(storage.location.artifacts / ANY_STUDY / name)
+        options = {FUNCTION: function, "command": [*named.command[:-1], function]}
+    elif was_moved and (has.folder, has.command) != (named.folder, named.command):
+        options = {"command": list(named.command)}
+    if options and was_moved:
+        options["folder"] = str(named.folder)
         tell(f"{has.objective} was moved: its study runs it in {named.folder} now, with {named.command[0]}.")
-        _set_options(storage, record, {"command": list(named.command), "folder": str(named.folder)})
+    if options:
+        _set_options(storage, record, options)
 
 
 def _write_function(objective: str, storage: Storage, record: StudyRecord, name: str) -> None:

@@ -231,12 +231,12 @@ def refuse_other_place(study: str, then: DeclaredSpec, now: DeclaredSpec) -> Non
 
 
 def is_gone(spec: DeclaredSpec) -> bool:
-    """Whether what a study's code in a file is started with, or in, is not on this machine any more: its
-    folder, its interpreter or tune was moved."""
-    if FUNCTION in spec.options:
-        return False
+    """Whether what a study's code is started with, or in, is not on this machine any more: its folder, its
+    interpreter or tune was moved."""
     has = CodeOptions.of(spec)
-    programs = [Path(part) for part in has.command[:2] if Path(part).is_absolute()]
+    # Each call with a pickled function brings what it is started with.
+    started = () if FUNCTION in spec.options else has.command[:2]
+    programs = [Path(part) for part in started if Path(part).is_absolute()]
     return not has.folder.is_dir() or not all(each.exists() for each in programs)
 
 
