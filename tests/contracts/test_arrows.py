@@ -36,6 +36,7 @@ LAYERS = {
     "search.seeds": 0,
     "search.machine": 0,
     "search.redaction": 0,
+    "search.safe_path": 0,
     "search.filesystem": 0,
     "search.records": -1,
     "tune": -2,
