@@ -51,19 +51,14 @@ class Repetition:
 
 def differing(before: Report, retrained: Report) -> tuple[str, ...]:
     """Names of the metrics in which two reports differ."""
-    old, new = before.metrics, retrained.metrics
-    names = sorted(old.keys() | new.keys())
-    return tuple(name for name in names if name not in old or name not in new or _stored(old, new, name))
+    old, new = _finite(before.metrics), _finite(retrained.metrics)
+    return tuple(name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name))
 
 
 def _same(before: Report | None, retrained: Report | None) -> bool:
     return before is not None and retrained is not None and not differing(before, retrained)
 
 
-def _stored(before: Mapping[str, float | None], retrained: Mapping[str, float | None], name: str) -> bool:
-    """Whether they have another value of a metric. One that is not finite is recorded as none."""
-    old, new = (
-        None if value is None or not math.isfinite(value) else value
-        for value in (before[name], retrained[name])
-    )
-    return old != new
+def _finite(metrics: Mapping[str, float | None]) -> dict[str, float]:
+    """What is left of metrics where they are recorded and read."""
+    return {name: value for name, value in metrics.items() if value is not None and math.isfinite(value)}

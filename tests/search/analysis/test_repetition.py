@@ -31,6 +31,8 @@ def curve(*losses: float, start: int = 1, seconds: float = 1.0, **more: float | 
         (curve(0.5, 0.25), curve(0.5), (2, 0.0, 1, ())),
         (curve(0.5), curve(0.5, start=2), (1, None, 2, ())),
         (curve(0.5, width=None), curve(0.5, width=math.nan), NOTHING),  # rows have no NaN
+        (curve(0.5), curve(0.5, width=math.nan, depth=math.inf), NOTHING),  # and readers leave it out
+        (curve(0.5, width=1.0), curve(0.5, width=math.inf), (1, 0.0, 0, ("width",))),
         (curve(0.5, width=1.0), curve(0.5, width=2.0), (1, 0.0, 0, ("width",))),
         (curve(0.5, width=1.0), curve(0.5), (1, 0.0, 0, ("width",))),
     ],
