@@ -51,9 +51,16 @@ class UserCode:
     """file of the pickled function, absolute; None: it is imported"""
 
 
+def split_target(target: str) -> tuple[str, str]:
+    """(file or module, name there) of `FILE:NAME`. The name is empty where there is none; a path may have
+    colons."""
+    place, colon, name = target.rpartition(":")
+    return (target, "") if not colon or "/" in name or name.endswith(".py") else (place, name)
+
+
 def find_code(target: str) -> UserCode:
     """Where the target is, seen from the current directory. Raises LoadError."""
-    place, _, attribute = target.rpartition(":") if ":" in target else (target, "", "")
+    place, attribute = split_target(target)
     if not place:
         raise LoadError(f"{target!r} names no file or module; write train.py:train or package.module:train")
     if place.endswith(SUFFIX):

@@ -70,9 +70,12 @@ ObjectiveOption = Annotated[
     typer.Option(help="Your own training code in place of a task: train.py:train.", show_default=False),
 ]
 PythonOption = Annotated[
-    Path | None,
+    str | None,  # a Path would drop the `./` that tells a file from a program on the PATH
     typer.Option(
-        "--python", help="Interpreter for --objective; default: the study's, else tune's.", show_default=False
+        "--python",
+        metavar="PATH",
+        help="Interpreter for --objective; default: the study's, else tune's.",
+        show_default=False,
     ),
 ]
 CommandOption = Annotated[

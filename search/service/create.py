@@ -29,6 +29,7 @@ from search.study.samplers import DEFAULT_SAMPLER
 from search.study.study import Study
 from search.tasks import known_task, task_named
 from search.worker.options import DEFAULT_OPTIONS, WorkerOptions
+from tune.loading import split_target
 from tune.space import Space
 
 if TYPE_CHECKING:
@@ -66,8 +67,9 @@ class RunRequest:
     """folder or file of a user's images, which become the task"""
     skip_damaged: bool = False
     """leave out those that cannot be read"""
-    python: Path | None = None
-    """the interpreter that runs it; None: that of the study, if there is one, else tune's own"""
+    python: str | None = None
+    """the interpreter that runs it, as a shell finds it: `./python` is in this folder, `python` on the PATH;
+    None: that of the study, if there is one, else tune's own"""
     command: str | None = None
     """in place of an objective: a program that speaks the protocol of training code, with its arguments, as a
     shell reads them"""
@@ -97,7 +99,7 @@ class RunRequest:
         if self.task is None and self.command is not None:
             return _program(command_words(self.command)).stem
         if self.task is None and self.objective is not None:
-            return self.objective.partition(":")[0].removesuffix(".py").replace("\\", "/").split("/")[-1]
+            return split_target(self.objective)[0].removesuffix(".py").replace("\\", "/").split("/")[-1]
         if self.task is None and self.data is not None:
             return name_of(self.data)
         return (self.task or "").partition("@")[0]  # of a set of images without its checksum

@@ -23,6 +23,7 @@ from search.service.create import RunRequest, command_words
 from search.store.location import Location
 from search.study.samplers import DEFAULT_SAMPLER
 from search.worker.artifacts import Artifacts
+from tune.loading import split_target
 from tune.pickled import ANY_STUDY, SUFFIX
 
 SERVE = Path(__file__).resolve().parents[2] / "tune" / "serve.py"
@@ -41,7 +42,7 @@ def command_of(request: RunRequest, known: StudySpec | None) -> tuple[list[str],
     if request.command is not None:
         return command_words(request.command), Path.cwd(), request.command
     assert request.objective is not None, "the request names an objective"
-    file, _, name = request.objective.partition(":")
+    file, name = split_target(request.objective)
     if file.endswith(SUFFIX):  # of a notebook, in whose folder it runs, with its interpreter
         return [sys.executable, str(SERVE), file], Path.cwd(), name
     start = [_interpreter(request.python, known), str(SERVE)]
@@ -52,12 +53,12 @@ def command_of(request: RunRequest, known: StudySpec | None) -> tuple[list[str],
     return [*start, told], path.parent, told
 
 
-def _interpreter(python: Path | None, known: StudySpec | None) -> str:
+def _interpreter(python: str | None, known: StudySpec | None) -> str:
     """As a shell finds it: a name without a slash is looked up on the PATH. None: that of the study."""
     if python is None:
         return _recorded_interpreter(known) or sys.executable
-    if os.sep in str(python):
-        return str(python.absolute())
+    if os.sep in python:
+        return str(Path(python).absolute())
     found = shutil.which(python)
     if found is None:
         raise AbsentHere(f"--python {python}: there is no such program on the PATH; give its path.")
@@ -85,7 +86,7 @@ def declare(request: RunRequest, location: Location, known: StudySpec | None) ->
     if request.command is None and command[-1].endswith(SUFFIX):
         more[FUNCTION] = str(location.artifacts / ANY_STUDY / f"function-{secrets.token_hex(8)}{SUFFIX}")
         command = [*command[:-1], more[FUNCTION]]
-    elif request.command is None and ":" not in objective:  # the file has one only
+    elif request.command is None and not split_target(objective)[1]:  # the file has one only
         objective = f"{objective}:{hello.name}"
         command = [*command[:-1], objective]
     spec = spec_of(
@@ -134,7 +135,7 @@ def bring_code(
 
 def _write_function(objective: str, storage: Storage, record: StudyRecord, name: str) -> None:
     """objective: that of a request, the file of a pickled function. name: of the file that the study has."""
-    given = Path(objective.partition(":")[0])
+    given = Path(split_target(objective)[0])
     path = Artifacts.of(storage.location.artifacts, record).folder / name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,9 +16,10 @@ from search.objectives.external.declared import CodeOptions, is_gone
 from search.optuna_db.storage import Storage, open_storage
 from search.records import DeclaredSpec
 from search.service.create import RunRequest
-from search.service.training_code import SERVE, bring_code
+from search.service.training_code import SERVE, bring_code, command_of
 from search.study.study import Study
 from search.worker.artifacts import Artifacts
+from tune.loading import find_code
 from tune.pickled import find_function
 
 SENTENCES = Snapshots(__file__, "training_code")
@@ -28,6 +29,57 @@ SENTENCES = Snapshots(__file__, "training_code")
 def storage(tmp_path: Path) -> Iterator[Storage]:
     with open_storage(f"sqlite:///{tmp_path}/s.db") as opened:
         yield opened
+
+
+class TestCommand:
+    @pytest.mark.parametrize(
+        ("objective", "folder", "told", "study"),
+        [
+            ("train.py:train", ".", "train.py:train", "train"),
+            ("train.py", ".", "train.py", "train"),
+            ("at 10:30/train.py:train", "at 10:30", "train.py:train", "train"),
+            ("at 10:30/train.py", "at 10:30", "train.py", "train"),
+            ("10:30.py:train", ".", "10:30.py:train", "10:30"),
+            ("package.module:train", ".", "package.module:train", "package.module"),
+        ],
+    )
+    def test_a_file_is_told_from_its_function(
+        self,
+        objective: str,
+        folder: str,
+        told: str,
+        study: str,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        request = RunRequest(objective=objective)
+        command, found, words = command_of(request, None)
+        assert (command, found, words) == ([sys.executable, str(SERVE), told], tmp_path / folder, told)
+        assert request.name == study
+        found.mkdir(exist_ok=True)
+        monkeypatch.chdir(found)
+        if not told.startswith("package"):
+            (found / told.removesuffix(":train")).touch()
+        assert find_code(told).attribute == ("train" if told.endswith(":train") else "")
+
+    def test_an_interpreter_is_found_as_a_shell_finds_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        on_path = tmp_path / "bin" / "python"
+        on_path.parent.mkdir()
+        on_path.touch(mode=0o755)
+        monkeypatch.setenv("PATH", str(on_path.parent))
+        monkeypatch.chdir(tmp_path)
+        found = {
+            python: command_of(RunRequest(objective="train.py", python=python), None)[0][0]
+            for python in ("python", "./python", "env/bin/python")
+        }
+        assert found == {
+            "python": str(on_path),
+            "./python": str(tmp_path / "python"),
+            "env/bin/python": str(tmp_path / "env" / "bin" / "python"),
+        }
 
 
 class TestPickledFunction:
