@@ -132,7 +132,7 @@ def confirm(
             with launcher_for(request.options, storage_url) as launcher:
                 drive(storage, study, own, request.options, launcher, watch=watch, detach=False)
             found = stand(storage, own.name)
-        problem = evaluate_due(storage, found, stall_timeout_s=request.options.stall_timeout_s, tell=tell)
+        problem = evaluate_due(storage, found, request.options, tell=tell)
         return standing.confirmation(stand(storage, own.name)), problem
 
 

@@ -35,19 +35,21 @@ from search.store.base import Store
 from search.study.evaluation_schedule import EvaluationSchedule
 from search.tasks import task_named
 from search.worker.artifacts import Artifacts
+from search.worker.options import WorkerOptions
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
     from data.datasets.base import OpenDataset
 
 
 def evaluate_due(
-    storage: Storage, found: Stand, *, stall_timeout_s: float, tell: Callable[[str], None] = lambda _: None
+    storage: Storage, found: Stand, options: WorkerOptions, *, tell: Callable[[str], None] = lambda _: None
 ) -> TuneError | None:
     """Makes and records the test evaluations that are due; returns what prevents it, if anything does.
 
-    None is due where training code has no test function. stall_timeout_s: a test function that takes longer
-    than this, and than training took, is ended. `tell` is told before the first one how many there
-    were, and of each that was begun before and has no result.
+    None is due where training code has no test function. options: of the confirmation's workers: a test
+    function has their threads, and is ended where it takes longer than their stall timeout, and than training
+    took. `tell` is told before the first one how many there were, and of each that was begun before and has
+    no result.
     """
     known = confirmation(found)
     name = found.confirming.name
@@ -76,8 +78,7 @@ def evaluate_due(
             if isinstance(spec, NetworkSpec):
                 evaluation, answers = _of_network(spec, content, sha256, attempt)
             else:
-                limit_s = max(stall_timeout_s, run.report.seconds)
-                evaluation = _of_code(storage, spec, content, found, run, attempt, limit_s)
+                evaluation = _of_code(storage, content, found, run, attempt, options)
                 answers = None
         except TuneError as error:
             attempt.fail(str(error))
@@ -206,17 +207,14 @@ LONGEST_NAME = 64
 
 
 def _of_code(
-    storage: Storage,
-    spec: DeclaredSpec,
-    content: bytes,
-    found: Stand,
-    run: SeedRun,
-    attempt: _Attempt,
-    limit_s: float,
+    storage: Storage, content: bytes, found: Stand, run: SeedRun, attempt: _Attempt, options: WorkerOptions
 ) -> TestEvaluation:
     """Raises ConfigError and TuneError as `call_test_function`."""
     from search.objectives.external.test_function import call_test_function
 
+    spec = found.confirming.spec
+    assert isinstance(spec, DeclaredSpec), "the study is of training code"
+    training_s = max(report.seconds for report in found.curves[run.trial_id])
     [trial] = [each for each in found.runs if each.trial_id == run.trial_id]
     job = job_of(
         spec,
@@ -227,7 +225,15 @@ def _of_code(
         confirming=trial.confirming,
     )
     folder = Artifacts.of(storage.location.artifacts, found.confirming).folder
-    metrics = call_test_function(spec, job, content, folder, begin=attempt.begin, limit_s=limit_s)
+    metrics = call_test_function(
+        spec,
+        job,
+        content,
+        folder,
+        begin=attempt.begin,
+        limit_s=max(options.stall_timeout_s, training_s),
+        threads=options.threads,
+    )
     return attempt.result(
         images=0,
         heads={name[:LONGEST_NAME]: value for name, value in metrics.items()},

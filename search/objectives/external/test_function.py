@@ -31,15 +31,17 @@ def call_test_function(
     *,
     begin: Callable[[], None],
     limit_s: float,
-    threads: int = 1,
+    threads: int,
 ) -> dict[str, float]:
     """What the test function says of a trial: its finite metrics by name, the score among them.
 
     It gets a copy of the directory that training left, in a process of the study's command. Its output is
     appended to the trial's log. content: of the file that was kept of the trial. folder: of the study's
     files. begin: is called once the process is ready, before the function. limit_s: after this the function
-    is ended. Raises ConfigError where the code
-    cannot be started or there is no directory, and TuneError where the function fails.
+    is ended. threads: that its process may use, where its libraries ask for that.
+
+    Raises ConfigError where the code cannot be started or there is no directory, and TuneError where the
+    function fails.
     """
     options = CodeOptions.of(spec)
     log = log_path(folder, job.number)
