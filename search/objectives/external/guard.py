@@ -250,6 +250,10 @@ class Guard:
                     return True
                 if pid == self._command:
                     self._ended = status
+                    # For systems without /proc. While the group has members no process gets its number. That
+                    # of an empty one is free since this instant; systems give numbers in turn, so that it
+                    # comes up again after thousands of others.
+                    _kill(pid, group=True)
         except ChildProcessError:
             return False
 

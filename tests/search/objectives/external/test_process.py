@@ -158,6 +158,24 @@ def test_all_descendants_end_where_it_exits_by_itself(tmp_path: Path) -> None:
         assert not any(map(is_alive, pids))
 
 
+def test_without_proc_its_group_ends_where_it_exits_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on macOS, where nothing says which processes a process has started, and orphans belong to init."""
+    guard = process_module.GUARD.read_text()
+    for name, absent in (('"/proc"', '"/none"'), (".prctl", ".no_such_call")):
+        assert name in guard
+        guard = guard.replace(name, absent)
+    (tmp_path / "guard.py").write_text(guard)
+    monkeypatch.setattr(process_module, "GUARD", tmp_path / "guard.py")
+    code = "say('child', pid=os.fork() or time.sleep(1000))\nos._exit(5)"
+    with running(tmp_path, code) as process:
+        child = int(str(answer(process)[1]["pid"]))
+        with pytest.raises(Exited, match="code 5"):
+            answer(process)
+        assert is_gone_soon(child)
+
+
 def test_a_stopped_process_is_killed(tmp_path: Path) -> None:
     with running(tmp_path, "say('pid', own=os.getpid())\nos.kill(os.getpid(), signal.SIGSTOP)") as process:
         pid = int(str(answer(process)[1]["own"]))
