@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from search.errors import AbsentHere, ConfigError
+from search.files import open_regular
 from search.objectives.external.kind import CODE
 from search.objectives.external.messages import Hello
 from search.objectives.external.process import LOG_BYTES, Unstarted, start
@@ -118,8 +119,8 @@ def checksums(hello: Hello, command: Sequence[str], folder: Path) -> dict[str, s
         return dict(hello.code)
     found = {}
     for word in command:
-        with suppress(OSError):
-            found[word] = hashlib.sha256((folder / word).read_bytes()).hexdigest()
+        with suppress(OSError), open_regular(folder / word) as file:
+            found[word] = hashlib.file_digest(file, "sha256").hexdigest()
     return found
 
 

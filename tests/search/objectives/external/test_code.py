@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import errno
 import functools
+import hashlib
 import io
 import json
 import os
@@ -28,8 +29,9 @@ from spoken import BUDGET, TRAIN, heard, program, spoken_spec
 from search.errors import AbsentHere, ConfigError
 from search.objectives.external import archive, session
 from search.objectives.external import work as work_module
-from search.objectives.external.declared import hello_of, spec_now
+from search.objectives.external.declared import checksums, hello_of, spec_now
 from search.objectives.external.kind import CODE, CODE_OBJECTIVE
+from search.objectives.external.messages import hello_from
 from search.objectives.external.trial_files import log_path
 from search.objectives.registry import objective_named
 from search.optuna_db.deletion import delete_study
@@ -242,6 +244,17 @@ def test_the_study_is_not_another_one(tmp_path: Path) -> None:
     spec = spoken_spec(path)
     assert spec_now(spec, hello) == spec
     assert objective_named(CODE) is CODE_OBJECTIVE
+
+
+def test_the_code_of_a_program_is_the_files_that_its_command_names(tmp_path: Path) -> None:
+    """Others are left alone: to open a FIFO would wait for ever."""
+    (tmp_path / "train.sh").write_text("echo")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    declared = {"name": "x", "space": {}, "score": "loss", "direction": "minimize", "budget": 1}
+    hello = hello_from({"protocol": 1, **declared})
+    command = ["sh", "train.sh", "folder", "pipe", "absent", "--flag"]
+    assert checksums(hello, command, tmp_path) == {"train.sh": hashlib.sha256(b"echo").hexdigest()}
 
 
 # What it makes
