@@ -37,6 +37,7 @@ LAYERS = {
     "search.machine": 0,
     "search.redaction": 0,
     "search.safe_path": 0,
+    "search.own_packages": 0,
     "search.filesystem": 0,
     "search.records": -1,
     "tune": -2,

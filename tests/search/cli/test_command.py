@@ -107,6 +107,16 @@ class TestAsAModule:
         assert "1 of 1 trials finished" in done.stdout
 
 
+def test_packages_of_the_import_path_that_are_named_as_ours_are_not_run(careful: tuple[Path, Path]) -> None:
+    """As of a repository of training code with PYTHONPATH=."""
+    folder, package = careful
+    shadow(folder, "data/__init__.py", "models/__init__.py")
+    path = f"{folder}{os.pathsep}{package}"
+    done = python("-P", "-m", "search", *VALLEY, cwd=folder, PYTHONPATH=path)
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1 trials finished" in done.stdout
+
+
 def test_the_workers_of_the_script_do_not_run_what_lies_in_the_current_folder(
     careful: tuple[Path, Path], tmp_path: Path
 ) -> None:
