@@ -32,10 +32,13 @@ END_S = 10.0
 class TuneError(Exception):
     """A command of tune refused or failed. The message is its sentence: what, why, and what to do."""
 
-    def __init__(self, message: str, exit_code: int) -> None:
-        """exit_code: 1 the work failed, 2 wrong usage, 75 try again later, 78 configuration."""
+    def __init__(self, message: str, exit_code: int, found: Any = None) -> None:
+        """exit_code: 1 the work failed, 2 wrong usage, 75 try again later, 78 configuration. found: what the
+        command printed as JSON all the same, as `Study.confirm` returns it where the test function failed;
+        None: nothing."""
         super().__init__(message)
         self.exit_code = exit_code
+        self.found = found
 
 
 @dataclass(frozen=True)
@@ -71,10 +74,11 @@ class Caller:
             told = _run([*arguments, "--json", *name], self.folder, environment, output, display)
             if told.interrupted:
                 raise KeyboardInterrupt(told.sentence or "Stopped at once; the same call continues.")
-            if told.code != 0:
-                raise TuneError(told.sentence, told.code)
             output.seek(0)
-            return json.loads(output.read())
+            printed = output.read()
+            if told.code != 0:
+                raise TuneError(told.sentence, told.code, _json_of(printed))
+            return json.loads(printed)
 
 
 @dataclass
@@ -148,6 +152,14 @@ def _progress_of(line: str) -> dict[str, Any] | None:
     except ValueError:  # cut short by an interruption
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _json_of(printed: bytes) -> Any:
+    """What a command that failed has printed; None: nothing, or no JSON."""
+    try:
+        return json.loads(printed)
+    except ValueError:
+        return None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -168,7 +168,8 @@ class Study:
 
         Returns what `tune confirm --json` prints: `chosen` is the number of the chosen trial,
         `confirmed_value` its mean, `candidates` has all of them and `words` the sentences. Raises
-        KeyboardInterrupt after Ctrl-C; the same call then continues.
+        KeyboardInterrupt after Ctrl-C; the same call then continues. Where the test function fails, the
+        TuneError has in `found` what would have been returned.
         """
         limits = _limits(workers, threads, device, trial_timeout, stall_timeout)
         flags = _flags({"top": top, "seeds": seeds, **limits})

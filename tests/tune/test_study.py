@@ -300,6 +300,24 @@ def test_what_workers_may_use_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> N
     assert [flags - set(arguments) for arguments in started] == [set(), set()]
 
 
+@pytest.mark.parametrize(
+    ("printed", "found"), [(b'{"chosen": 3}', {"chosen": 3}), (b"", None), (b'{"cho', None)]
+)
+def test_what_a_command_that_failed_has_printed_is_in_the_error(
+    printed: bytes, found: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the ranking of a confirmation whose test function failed."""
+
+    def run(_arguments: object, _folder: object, _environment: object, output: IO[bytes], *_: object) -> Any:
+        output.write(printed)
+        return command._Told(sentence="The test function failed.", code=1)
+
+    monkeypatch.setattr(command, "_run", run)
+    with pytest.raises(tune.TuneError, match="The test function failed") as caught:
+        tune.Study("train", tune.command.Caller.here(None)).confirm(progress=False)
+    assert (caught.value.exit_code, caught.value.found) == (1, found)
+
+
 def test_an_optional_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     study = tune.Study("train", tune.command.Caller.here(None))
     monkeypatch.delitem(sys.modules, "plotly.graph_objects", raising=False)
