@@ -11,7 +11,7 @@ from pathlib import Path
 
 from search.errors import Interrupted, TuneError
 from search.objectives.base import Job, TrialError, job_of
-from search.objectives.external.declared import CodeOptions, refuse_absent, sha256_of
+from search.objectives.external.declared import sha256_of
 from search.objectives.external.open_code import OpenCode
 from search.records import DeclaredSpec, Report
 from search.report.words import amount
@@ -47,12 +47,9 @@ def rerun(found: FoundTrial, spec: DeclaredSpec, watch: WatchCode, *, stall_time
     Raises AbsentHere where the code cannot be started here, ConfigError where it declares another search,
     TuneError where it fails, Interrupted at a signal.
     """
-    options = CodeOptions.of(spec)
-    refuse_absent(options.objective, options.command, options.folder)
     threads = 1 if found.worker is None else found.worker.threads
     with tempfile.TemporaryDirectory(prefix="tune-") as place:
-        code = OpenCode(spec, options, Path(place), threads=threads)
-        code.has_checkpoints = False  # nothing will continue from one: none is copied
+        code = OpenCode(spec, Path(place), threads=threads, checkpoints=False)
         try:
             with Signals() as signals:
                 limits = _Limits(found, signals, stall_timeout_s)

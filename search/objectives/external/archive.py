@@ -38,11 +38,7 @@ class Archive:
         """descriptor: of the file, this object's from now on."""
         self.offset, self.size, self.sha256 = offset, size, sha256
         self._descriptor = descriptor
-        self._close = weakref.finalize(self, os.close, descriptor)
-
-    def close(self) -> None:
-        """Gives its bytes back, also where something still refers to it."""
-        self._close()
+        weakref.finalize(self, os.close, descriptor)
 
     def pieces(self) -> Iterator[bytes]:
         """Its bytes. Raises Damaged where the file is too short, and OSError."""

@@ -32,13 +32,16 @@ from search.records import DeclaredSpec
 class OpenCode(OpenObjective):
     """The training code of one study, with a process of this worker."""
 
-    def __init__(self, spec: DeclaredSpec, options: CodeOptions, folder: Path, *, threads: int) -> None:
-        """folder: of the study's files. threads: that the process may use.
+    def __init__(self, spec: DeclaredSpec, folder: Path, *, threads: int, checkpoints: bool = True) -> None:
+        """folder: of the study's files. threads: that the process may use. checkpoints: whether a trial is
+        continued from those of code that makes some.
 
         Raises AbsentHere where the code cannot be started, ConfigError where it declares another search.
         """
+        options = CodeOptions.of(spec)
+        refuse_absent(options.objective, options.command, options.folder)
         self.spec, self.options = spec, options
-        self.has_checkpoints = options.checkpoints
+        self.has_checkpoints = options.checkpoints and checkpoints
         self._folder, self._threads = folder, threads
         self._code: Mapping[str, str] = options.code
         """of the process that was started last"""
@@ -131,9 +134,7 @@ def open_code(joining: Joining) -> OpenCode:
     """
     spec = joining.record.spec
     assert isinstance(spec, DeclaredSpec), "the registry finds this objective for no other"
-    options = CodeOptions.of(spec)
-    refuse_absent(options.objective, options.command, options.folder)
-    return OpenCode(spec, options, joining.folder, threads=joining.threads)
+    return OpenCode(spec, joining.folder, threads=joining.threads)
 
 
 def _processor() -> str:

@@ -81,7 +81,7 @@ class TestArchive:
         before = sorted(tmp_path.iterdir())
         archive = pack(source, scratch=tmp_path, what="it")
         assert sorted(tmp_path.iterdir()) == before
-        archive.close()
+        archive.verify()
 
     def test_what_is_no_file_is_refused_by_name(self, source: Path, tmp_path: Path) -> None:
         os.mkfifo(source / "deep" / "fifo")
