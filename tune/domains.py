@@ -8,7 +8,7 @@ from itertools import islice
 from reprlib import repr as short
 from typing import Union
 
-from tune.conditions import Condition, SpaceError, Value, When, is_number, is_value
+from tune.conditions import Condition, SpaceError, Value, When, is_number, is_value, same
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -215,6 +215,13 @@ def in_words(domain: Domain) -> str:
         return _option(domain.value)
     told = ", ".join(map(_option, islice(domain.options, MOST_TOLD)))
     return f"one of {told}{', …' if len(domain.options) > MOST_TOLD else ''}"
+
+
+def takes(domain: Domain, value: object) -> bool:
+    """Whether a value is one of a domain's, as `same` compares values."""
+    if isinstance(domain, Choice):
+        return any(same(option, value) for option in domain.options)
+    return same(domain.value, value) if isinstance(domain, Fixed) else value in domain
 
 
 MOST_TOLD = 20

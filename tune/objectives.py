@@ -13,8 +13,8 @@ from pathlib import Path
 from reprlib import repr as short
 from typing import Any, Callable, TypeVar
 
-from tune.conditions import SpaceError, Value, same
-from tune.domains import Choice, Domain, Fixed, Int, in_words
+from tune.conditions import SpaceError, Value
+from tune.domains import Choice, Domain, Fixed, Int, in_words, takes
 from tune.space import Space
 from tune.trial import MOST_NAME, Trial, checked_metrics, is_name
 
@@ -180,7 +180,7 @@ class Objective:
                 near = get_close_matches(str(name), domains, 1)
                 hint = f" (did you mean {near[0]}?)" if near else ""
                 raise SpaceError(f"{short(name)} is not a setting of {self.name}{hint}")
-            if not _takes(domains[name], value):
+            if not takes(domains[name], value):
                 raise SpaceError(f"{name} must be {in_words(domains[name])}, not {short(value)}")
         params = self.space.active(self.space.complete(given, _middle))
         for name in given:
@@ -294,12 +294,6 @@ def _budget(budget: object) -> int:
     if not 1 <= budget <= MOST_BUDGET:
         raise ValueError(f"budget must be 1 to {MOST_BUDGET}, not {short(budget)}")
     return budget
-
-
-def _takes(domain: Domain, value: object) -> bool:
-    if isinstance(domain, Choice):
-        return any(same(option, value) for option in domain.options)
-    return same(domain.value, value) if isinstance(domain, Fixed) else value in domain
 
 
 def _middle(name: str, domain: Domain) -> Value:

@@ -11,8 +11,8 @@ from reprlib import repr as short
 from types import MappingProxyType
 from typing import Any, Callable
 
-from tune.conditions import Bound, Condition, OneOf, SpaceError, Test, Value, When, same
-from tune.domains import Choice, Domain, Fixed, Float, Int, in_words
+from tune.conditions import Bound, Condition, OneOf, SpaceError, Test, Value, When
+from tune.domains import Choice, Domain, Fixed, Float, Int, in_words, takes
 
 __all__ = [
     "Choice",
@@ -244,14 +244,14 @@ def wrong_conditions(
 def _never(test: Test, domain: Domain) -> str | None:
     """What of a condition a setting can never be, in words; None: it can be all of it."""
     if isinstance(test, OneOf):
-        return next((short(option) for option in test.options if not _takes(domain, option)), None)
+        return next((short(option) for option in test.options if not takes(domain, option)), None)
     return None if _can_hold(test, domain) else str(test)
 
 
 def _can_hold(test: Test, domain: Domain) -> bool:
     """Whether any value of the domain meets a condition."""
     if isinstance(test, OneOf):
-        return any(_takes(domain, option) for option in test.options)
+        return any(takes(domain, option) for option in test.options)
     if isinstance(domain, Choice):
         return any(map(test.holds, domain.options))
     if isinstance(domain, Fixed):
@@ -260,14 +260,6 @@ def _can_hold(test: Test, domain: Domain) -> bool:
         return test.holds(_first_above(domain, test))
     within = test.above is not None and domain.low <= test.above < domain.high
     return within or test.holds(domain.low) or test.holds(domain.high)
-
-
-def _takes(domain: Domain, value: Value) -> bool:
-    if isinstance(domain, Choice):
-        return any(same(option, value) for option in domain.options)
-    if isinstance(domain, Fixed):
-        return same(domain.value, value)
-    return value in domain
 
 
 def _first_above(domain: Int, bound: Bound) -> int:

@@ -219,7 +219,7 @@ class Trial:
         name = os.fspath(file)
         if not isinstance(name, str) or not name:
             raise TypeError(f"trial.keep: a file must be a path, not {short(file)}")
-        if not _is_text(name) or "\0" in name:
+        if not is_text(name) or "\0" in name:
             raise ValueError(f"trial.keep: {short(name)} is not a file name in UTF-8")
         folder = self.directory.resolve()
         path = (folder / name).resolve()
@@ -279,7 +279,8 @@ def _marks(correct: Iterable[Any]) -> str:
     return marks
 
 
-def _is_text(name: str) -> bool:
+def is_text(name: str) -> bool:
+    """Whether it can be encoded: the name of a file that is not UTF-8 has half characters."""
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -11,15 +11,8 @@ from typing import Any
 
 from search.objectives.base import Job, TrialError
 from tune.objectives import MOST_BUDGET
-
-PROTOCOL = 1
-"""Version of the protocol."""
-
-LONGEST_LINE = 1_000_000
-"""Bytes of a line, its end included."""
-
-LONGEST_NAME = 200
-"""Characters of a metric's name or of a unit."""
+from tune.protocol import VERSION
+from tune.trial import MOST_NAME, is_name, is_text
 
 LONGEST_TRACEBACK = 20_000
 """Characters that are recorded of one; the middle of a longer one is left out."""
@@ -92,8 +85,8 @@ def request_of(job: Job, directory: Path, *, resumed: bool) -> dict[str, Any]:
 
 def hello_from(body: Mapping[str, Any]) -> Hello:
     """Raises ProtocolError for what is missing or of the wrong kind."""
-    if (version := body.get("protocol")) != PROTOCOL:
-        raise ProtocolError(f"it speaks version {short(version)} of the protocol, and this tune {PROTOCOL}")
+    if (version := body.get("protocol")) != VERSION:
+        raise ProtocolError(f"it speaks version {short(version)} of the protocol, and this tune {VERSION}")
     code = _of(body, "code", dict, {})
     if not all(isinstance(each, str) for each in code.values()):
         raise ProtocolError("its hello has a code that is not a SHA-256 for each file")
@@ -141,7 +134,7 @@ def kept_from(body: Mapping[str, Any]) -> tuple[str, ...]:
     for file in files:
         path = PurePosixPath(file) if isinstance(file, str) else None
         wrong = path is None or path.is_absolute() or ".." in path.parts or not path.name or "\0" in file
-        if wrong or not _encodes(file):
+        if wrong or not is_text(file):
             raise ProtocolError(f"it keeps {short(file)}, which is not a file below its directory")
     return tuple(str(PurePosixPath(file)) for file in files)
 
@@ -170,8 +163,8 @@ def _of(body: Mapping[str, Any], key: str, kind: type, usual: Any = None) -> Any
 
 
 def _name(text: str) -> str:
-    if not text or len(text) > LONGEST_NAME or not text.isprintable():
-        raise ProtocolError(f"{short(text)} is not a name: printable, at most {LONGEST_NAME} characters")
+    if not is_name(text):
+        raise ProtocolError(f"{short(text)} is not a name: printable, at most {MOST_NAME} characters")
     return text
 
 
@@ -179,14 +172,6 @@ def _correct(found: object) -> str | None:
     if found is None or (isinstance(found, str) and set(found) <= {"0", "1"}):
         return found
     raise ProtocolError(f"correct is {short(found)}, not a text of the characters 0 and 1")
-
-
-def _encodes(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _quoted(line: bytes) -> str:

@@ -19,7 +19,6 @@ from typing import Any
 
 from search.objectives.base import TrialError
 from search.objectives.external.messages import (
-    LONGEST_LINE,
     Hello,
     Message,
     ProtocolError,
@@ -30,6 +29,7 @@ from search.objectives.external.messages import (
 )
 from search.redaction import STORAGE_VARIABLE
 from search.safe_path import without_safe_path
+from tune.protocol import MOST_BYTES
 
 GUARD = Path(__file__).with_name("guard.py")
 
@@ -140,8 +140,8 @@ class Process:
         while True:
             check()
             line, found, rest = self._buffer.partition(b"\n")
-            if len(line) >= LONGEST_LINE:
-                raise ProtocolError(f"it wrote a line of more than {LONGEST_LINE:,} bytes")
+            if len(line) >= MOST_BYTES:
+                raise ProtocolError(f"it wrote a line of more than {MOST_BYTES:,} bytes")
             if found:
                 self._buffer = rest
                 return message_of(line)
@@ -150,7 +150,7 @@ class Process:
             self._wait(self._answers, select.POLLIN)
             ended = self._look_at_status()  # before the last answers are read, so that none is missed
             try:
-                piece = os.read(self._answers, LONGEST_LINE)
+                piece = os.read(self._answers, MOST_BYTES)
             except BlockingIOError:
                 piece = None
             if piece:
@@ -202,7 +202,7 @@ class Process:
         """How it ended; None while it works."""
         if self._ended is None:
             try:
-                piece = os.read(self._status, LONGEST_LINE)
+                piece = os.read(self._status, MOST_BYTES)
             except BlockingIOError:
                 return None
             for line in piece.splitlines():  # a line is written whole: it is shorter than a pipe's buffer

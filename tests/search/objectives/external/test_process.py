@@ -21,9 +21,10 @@ from search.objectives.base import TrialError
 from search.objectives.external import process as process_module
 from search.objectives.external.declared import hello_of
 from search.objectives.external.guard import BoundedLog, cut
-from search.objectives.external.messages import LONGEST_LINE, ProtocolError
+from search.objectives.external.messages import ProtocolError
 from search.objectives.external.process import Exited, Process, Unstarted, start
 from search.safe_path import SAFE_PATH, SET_BY_TUNE, set_safe_path
+from tune.protocol import MOST_BYTES
 
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 
@@ -248,8 +249,8 @@ def test_a_process_that_never_waits_is_checked_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        ("answers.write('x' * 1_500_000 + chr(10))", f"a line of more than {LONGEST_LINE:,} bytes"),
-        ("answers.write('x' * 1_500_000)", f"a line of more than {LONGEST_LINE:,} bytes"),
+        ("answers.write('x' * 1_500_000 + chr(10))", f"a line of more than {MOST_BYTES:,} bytes"),
+        ("answers.write('x' * 1_500_000)", f"a line of more than {MOST_BYTES:,} bytes"),
         ("answers.write('hello there' + chr(10))", "a line that is not JSON: hello there"),
         ("answers.buffer.write(bytes([255, 10]))", "a line that is not JSON"),
         ("answers.write('[' * 100_000 + chr(10))", "a line that is not JSON"),
