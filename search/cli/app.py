@@ -34,8 +34,8 @@ from search.cli import (
 )
 from search.cli.printing import say
 from search.errors import ConfigError, TuneError, exit_code
+from search.import_path import set_safe_path
 from search.redaction import redact_output, redacted, traceback_text
-from search.safe_path import set_safe_path
 from search.service.signals import repeat_swallowed_interrupts
 
 ORDER = (

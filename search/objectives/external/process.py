@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from search.import_path import without_safe_path
 from search.objectives.base import TrialError
 from search.objectives.external.messages import (
     Hello,
@@ -28,7 +29,6 @@ from search.objectives.external.messages import (
     readable,
 )
 from search.redaction import STORAGE_VARIABLE
-from search.safe_path import without_safe_path
 from tune.protocol import MOST_BYTES
 
 GUARD = Path(__file__).with_name("guard.py")

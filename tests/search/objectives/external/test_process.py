@@ -17,13 +17,13 @@ import pytest
 from spoken import FRAME, program
 
 from search.errors import AbsentHere, ConfigError
+from search.import_path import SAFE_PATH, SET_BY_TUNE, set_safe_path
 from search.objectives.base import TrialError
 from search.objectives.external import process as process_module
 from search.objectives.external.declared import hello_of
 from search.objectives.external.guard import BoundedLog, cut
 from search.objectives.external.messages import ProtocolError
 from search.objectives.external.process import Exited, Process, Unstarted, start
-from search.safe_path import SAFE_PATH, SET_BY_TUNE, set_safe_path
 from tune.protocol import MOST_BYTES
 
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
