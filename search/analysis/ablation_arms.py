@@ -72,7 +72,7 @@ class Arm:
     queued: Mapping[int, int]
     """by index of the seed, the number of the trial that was queued for it first"""
     chosen: str | None = None
-    """the setting that has a value of its own, chosen among several: its learning rate"""
+    """the setting whose value was chosen for this arm among several: its learning rate"""
     edge: str | None = None
     """"smallest" or "largest" where the value that was chosen is that of those tried: one beyond may be
     better"""

@@ -83,8 +83,8 @@ def spent(runs: Iterable[TrialRecord]) -> set[AblationRun]:
 
 
 def _is_final(trial: TrialRecord, tries: int) -> bool:
-    """Whether a run that failed so often is not repeated. What diverged does so again, bit for bit; memory
-    may be free the next time."""
+    """Whether a run is not repeated after this failure. What diverged does so again, bit for bit; memory may
+    be free the next time. tries: failures of this run so far."""
     return trial.failure is Failure.DIVERGED or tries >= TRIES
 
 

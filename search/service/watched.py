@@ -194,7 +194,7 @@ class Watched:
         return [(ours[worker_id], *found) for worker_id, found in still.items() if worker_id in ours]
 
     def unjoined(self, elapsed_s: float, limit_s: float, places: Collection[Place]) -> list[Place]:
-        """Those of these places whose workers were started so long ago and have not joined the study: what
+        """Those of these places whose workers were started this long ago and have not joined the study: what
         they import hangs, a device, or a disk."""
         new = [place for place in places if place not in self._joined]
         self._started = {place: self._started.get(place, elapsed_s) for place in new}

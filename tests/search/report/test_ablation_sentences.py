@@ -162,11 +162,9 @@ class TestSeeds:
 
     def test_a_learning_rate_that_nobody_chose_is_not_called_the_arms_own(self) -> None:
         arms = (VARIANTS[0], VARIANTS[1], VARIANTS[4])
-        assert "optimizer adamw rather than sgd, at its own learning rate, 0.0188" in words(
-            made_ablation(arms)
-        )
+        assert "rather than sgd, at its own learning rate, 0.0188" in words(made_ablation(arms))
         told = words(made_ablation(arms, chooses={}))
-        assert "optimizer adamw rather than sgd, with lr 0.0188" in told
+        assert "rather than sgd, with lr 0.0188" in told
         assert "own learning rate" not in told
 
     def test_an_unfinished_ablation_says_how_much_is_missing(self) -> None:
