@@ -69,7 +69,8 @@ def test_code_is_searched_and_the_study_named_after_its_file(tune: Callable[...,
 
 
 def test_a_target_is_a_value_of_the_metric_also_in_a_new_study(tune: Callable[..., Any]) -> None:
-    done = tune("run", "--objective", "plain.py", "--workers", "1", "--target", "1.5", "--json")
+    run = ("run", "--objective", "plain.py", "--trials", "500", "--workers", "1")
+    done = tune(*run, "--target", "1.5", "--json")
     assert done.parsed["reason"] == "target", "the first trial that is complete is below 1.25"
 
 
