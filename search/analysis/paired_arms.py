@@ -94,19 +94,18 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GapComparison:
-    """What a setting changes in training score, validation score and the gap between the two.
+    """What a setting changes in training score, and in the gap between that and the validation score.
 
-    The three intervals are pointwise and must be called so: there is no verdict in them. A smaller gap alone
-    is no better generalization, since an arm that fits less has one too, and `gap` is `train` less
-    `validation`. So the words are "fits the training set more (less)" for `train`, "the generalization gap
-    is smaller (larger)" for `gap`, each with "in this comparison alone" where its interval excludes 0; and
-    "generalizes better" only where the verdict of `against_baseline` on the validation score is BETTER.
+    The two intervals are pointwise and must be called so: there is no verdict in them. A smaller gap alone
+    is no better generalization, since an arm that fits less has one too. So the words are "fits the training
+    set more (less)" for `train`, "the generalization gap is smaller (larger)" for `gap`, each with "in this
+    comparison alone" where its interval excludes 0; and "generalizes better" only where the verdict of
+    `against_baseline` on the validation score is BETTER.
     """
 
     arm: str
     seeds: tuple[int, ...]
     train: Estimate
-    validation: Estimate
     gap: Estimate
 
 
@@ -349,7 +348,7 @@ def steps(
 
 
 def gaps(train: Scores, validation: Scores, baseline: str, metric: Metric) -> list[GapComparison]:
-    """What each arm changes against the baseline in both scores and in the gap, with pointwise intervals.
+    """What each arm changes against the baseline in train score and gap, with pointwise intervals.
 
     The gap is the train score less the validation score. Its variances scale with those of the validation
     score, which vary more. Used are the arms and seeds that both have. Raises ValueError for an unknown
@@ -368,7 +367,7 @@ def gaps(train: Scores, validation: Scores, baseline: str, metric: Metric) -> li
     if baseline not in of_gap:
         return []
     told: dict[tuple[str, str], Estimate] = {}
-    for name, scores in (("train", of_train), ("validation", of_validation), ("gap", of_gap)):
+    for name, scores in (("train", of_train), ("gap", of_gap)):
         found = spread(scores, metric, levels=of_validation if name == "gap" else None)
         for arm in scores if found.seeds else ():
             why = _no_interval(scores, found, arm, baseline)
@@ -379,7 +378,6 @@ def gaps(train: Scores, validation: Scores, baseline: str, metric: Metric) -> li
             arm=arm,
             seeds=complete_seeds(of_gap),
             train=told[arm, "train"],
-            validation=told[arm, "validation"],
             gap=told[arm, "gap"],
         )
         for arm in of_gap

@@ -124,7 +124,6 @@ def _of_clusters(score: NDArray[np.float64], digits: Digits) -> float:
     n = len(score)
     rest = score - score.mean()
     alone = float(rest @ rest)
-    together = 0.0
     # A digit may be first in one image and second in another: it is one cluster.
     sums = np.zeros(int(digits.max()) + 1)
     seen = np.zeros(n)

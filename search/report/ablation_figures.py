@@ -210,9 +210,9 @@ def lengths(found: Ablation) -> Figure:
             continue
         budgets |= {arm.budget for arm in arms}
         lines = [(on, "solid", "circle", [mean(arm, list(arm.scores)) for arm in arms])]
-        fitted = [training(arm, list(arm.scores)) for arm in arms]
-        if all(each is not None for each in fitted):
-            lines.append(("training", "dash", "square", [each or 0.0 for each in fitted]))
+        fitted = [each for arm in arms if (each := training(arm, list(arm.scores))) is not None]
+        if len(fitted) == len(arms):
+            lines.append(("training", "dash", "square", fitted))
         for what, dash, symbol, scores in lines:
             seen += scores
             figure.add_trace(
