@@ -96,7 +96,7 @@ def test_it_tells_which_settings_matter(tune: Tune) -> None:
     # The energy is minimized: what is worse lies above 0. Two pushes move the ball's aim by 1.5 to 4.
     assert {each["verdict"] for each in pushed} == {"worse"}
     assert all(each["family"][0] > 0 for each in pushed)
-    assert [each["reference_budget"] for each in found["lengths"]] == [1, 2, 4, 8]
+    assert [each["reference_budget"] for each in found["lengths"]] == [1, 2, 4, 9]
     verdicts = [each["verdict"] for each in found["lengths"]]
     assert verdicts[0] == "better", "the ball has far to roll at first"
     assert set(verdicts) <= {"better", "not told apart"}

@@ -217,7 +217,10 @@ def test_a_run_gives_up_after_as_many_of_the_longer_limits(
         failed: list[str] = []
         stalled = [(Place("elsewhere", 1), 7, float(limit_s))]
         run.look = cast(
-            Watched, SimpleNamespace(stalled=lambda *_: stalled, silent_s=lambda _elapsed_s: silent_s)
+            Watched,
+            SimpleNamespace(
+                stalled=lambda *_: stalled, unjoined=lambda *_: [], silent_s=lambda _elapsed_s: silent_s
+            ),
         )
         run.study = cast(Study, SimpleNamespace(fail=lambda *told: failed.append(told[2]), study_id=1))
         pool = SimpleNamespace(places=[], replace=lambda _: None, gave_up=None)

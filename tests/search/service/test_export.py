@@ -46,6 +46,7 @@ from search.service.look import found_trial
 from search.service.read_confirmation import intervals_of
 from search.store.engine import parse_url
 from search.store.sql import SQLStore
+from search.study.reading import open_reading
 
 SENTENCES = Snapshots(__file__, "export")
 Command = Callable[..., Any]
@@ -200,7 +201,8 @@ class TestCard:
         best = here("best", study, "--json", cwd=exported).parsed
         url = f"sqlite:///{exported / 'studies.db'}"
         found = found_trial(url, study, best["trial"])
-        known = intervals_of(url, found.record, found.trial.trial_id, "validation")
+        with open_reading(url) as reading:
+            known = intervals_of(reading, found.record, found.trial.trial_id, "validation")
         assert known is not None
         accuracies = {"mean": best["value"], **best["validation"]}
         assert known.keys() == accuracies.keys()
