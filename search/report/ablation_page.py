@@ -13,7 +13,7 @@ from search.report.ablation_sentences import (
 )
 from search.report.ablation_state import judged
 from search.report.ablation_table import ERRORS, Table, length_rows, path_rows, setting_rows
-from search.report.ablation_words import besides, most_of_path, of_networks
+from search.report.ablation_words import most_of_path, of_networks
 from search.report.html import Html, answer_list, bullets, paragraph, safe, table, with_commands
 from search.report.page import Chart, Fold, Grid, Section, page
 from search.report.words import amount, count
@@ -178,7 +178,7 @@ def _how_to_read(found: Ablation) -> Section:
         if any(each.arm.chosen for each in found.settings)
         else "",
         "What else a change brings with it (“with …”) was not tuned for it: another value may suit it better."
-        if any(", with " in besides(each) for each in found.settings)
+        if any(name != each.arm.chosen for each in found.settings for name in each.changed[1:])
         else "",
         "Differences are paired: the variant less the baseline on the same seed. Each is judged by its last "
         "report, not by its best one.",
